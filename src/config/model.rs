@@ -1,0 +1,181 @@
+//! The configuration as the rest of the gateway sees it: typed, valid, immutable.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::domain::Client;
+
+/// Everything the config folder (or the flags that stand in for it) says.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// The one login policy of the project. Absent only when every route is public.
+    pub login: Option<LoginPolicy>,
+    pub routes: Vec<Route>,
+}
+
+/// The MCP OAuth policy.
+#[derive(Debug, Clone)]
+pub struct LoginPolicy {
+    pub name: String,
+    pub provider: LoginProvider,
+    /// `scope` sent to the provider.
+    pub scope: String,
+    pub browser_login: BrowserLogin,
+    pub gateway: GatewayOptions,
+}
+
+#[derive(Debug, Clone)]
+pub enum LoginProvider {
+    WorkOs(WorkOsOptions),
+    /// The development login; only `dev` ever sets it.
+    Development,
+}
+
+/// `mcp-workos-oauth-inbound`, gateway.md §6.1.
+#[derive(Debug, Clone)]
+pub struct WorkOsOptions {
+    /// `client_…`
+    pub client_id: String,
+    pub client_secret: SecretString,
+    /// Default `https://api.workos.com`; no path, no trailing slash when displayed.
+    pub api_url: Url,
+    /// Issuers accepted beside the derived ones.
+    pub issuers: Vec<String>,
+    pub selector: WorkOsSelector,
+    /// Only people of this organisation (WOS-10).
+    pub organization_id: Option<String>,
+    pub screen_hint: Option<String>,
+    pub domain_hint: Option<String>,
+    pub allow_impersonation: bool,
+    pub session_sync: bool,
+    pub session_sync_interval: Duration,
+}
+
+/// The one selector WorkOS wants (WOS-1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkOsSelector {
+    Provider(String),
+    Connection(String),
+    Organization(String),
+}
+
+/// `browserLoginOverrides`.
+#[derive(Debug, Clone)]
+pub struct BrowserLogin {
+    pub remote_timeout: Duration,
+    pub state_ttl: Duration,
+    pub session_ttl: Duration,
+    /// S256 towards the provider.
+    pub pkce: bool,
+}
+
+/// `options.gateway`, gateway.md §3.
+#[derive(Debug, Clone)]
+pub struct GatewayOptions {
+    pub access_token_ttl: Duration,
+    pub refresh_token_ttl: Duration,
+    pub grant_ttl: Duration,
+    pub refresh_token_reuse: Duration,
+    pub signing_alg: SigningAlg,
+    /// Scope → the scopes it implies. Holds `mcp:tools` at least.
+    pub scopes: BTreeMap<String, Vec<String>>,
+    /// Route path for a missing `resource`.
+    pub default_route: Option<String>,
+    pub cimd_enabled: bool,
+    pub dcr_enabled: bool,
+    pub legacy_aliases: bool,
+    pub remember_consent: bool,
+    pub redirect_uri_allow_list: Option<Vec<RedirectAllowance>>,
+    pub cimd_allowed_hosts: Option<Vec<String>>,
+    pub cimd_denied_hosts: Vec<String>,
+    /// Pinned client-id metadata documents by URL.
+    pub cimd_documents: BTreeMap<String, serde_json::Value>,
+    /// Static clients, already checked.
+    pub clients: Vec<Client>,
+    pub initial_access_token: Option<SecretString>,
+    pub max_clients: u64,
+    pub client_idle: Duration,
+    pub resource_servers: Vec<ResourceServer>,
+    pub stream_max: Duration,
+    pub close_streams_at_expiry: bool,
+    pub outage_grace: Duration,
+    pub operators: Operators,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningAlg {
+    Es256,
+    EdDsa,
+}
+
+/// An entry of `redirectUriAllowList`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedirectAllowance {
+    /// The whole URI, compared as a registered one is.
+    Uri(crate::oauth::redirect_uri::RedirectUri),
+    /// `https://host[:port]`: any path on that origin.
+    Origin(url::Origin),
+}
+
+/// Who may introspect.
+#[derive(Debug, Clone)]
+pub struct ResourceServer {
+    pub id: String,
+    pub secret: SecretString,
+    /// Route paths it may ask about.
+    pub routes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Operators {
+    pub emails: Vec<String>,
+    pub roles: Vec<String>,
+    pub organizations: Vec<String>,
+}
+
+/// One MCP route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub operation_id: String,
+    /// Literal path, such as `/mcp/linear`.
+    pub path: String,
+    /// For people: the consent page, `resource_name`.
+    pub summary: Option<String>,
+    pub description: Option<String>,
+    pub proxy: ProxyOptions,
+}
+
+impl Route {
+    /// What people call it: the summary, else the operation id.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.summary.as_deref().unwrap_or(&self.operation_id)
+    }
+}
+
+/// `McpProxyHandler`, gateway.md §10.
+#[derive(Debug, Clone)]
+pub struct ProxyOptions {
+    /// The upstream MCP endpoint, `rewritePattern`.
+    pub upstream: Url,
+    pub forward_search: bool,
+    pub follow_redirects: bool,
+    /// Serves without a login policy.
+    pub public: bool,
+    pub forward_identity: ForwardIdentity,
+    pub connect_timeout: Duration,
+    pub first_byte_timeout: Duration,
+    /// Bytes.
+    pub max_body: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardIdentity {
+    #[default]
+    None,
+    Headers,
+    Assertion,
+}

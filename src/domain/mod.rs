@@ -1,0 +1,53 @@
+//! What the gateway remembers, and the transitions that are legal.
+//!
+//! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person) and the
+//! rules that decide what may become of them. Must not do I/O, read the clock or draw randomness: both are
+//! arguments ([`Clock`], [`Random`]).
+
+pub mod browser;
+pub mod client;
+pub mod code;
+pub mod grant;
+pub mod person;
+pub mod random;
+pub mod refresh;
+pub mod time;
+pub mod transaction;
+
+pub use browser::{Browser, BrowserId};
+pub use client::{Client, ClientId, ClientOrigin};
+pub use code::AuthorizationCode;
+pub use grant::{Grant, GrantId};
+pub use person::{Person, SubjectId};
+pub use random::{Random, SystemRandom};
+pub use refresh::RefreshToken;
+pub use time::{Clock, SystemClock, UnixTime};
+pub use transaction::{AuthorizationRequest, Stage, Transaction, TransactionId};
+
+/// Declares a text identifier: a newtype that keeps one kind of id from being passed for another.
+macro_rules! text_id {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            #[must_use]
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+pub(crate) use text_id;
