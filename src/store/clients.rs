@@ -1,0 +1,116 @@
+//! Registered clients (RFC 7591). Static clients live in the configuration, metadata documents in
+//! `client_documents`.
+
+use super::{Store, StoreError, in_transaction, read, text_hash, write};
+use crate::crypto::SecretHash;
+use crate::domain::{Client, ClientId, UnixTime};
+
+/// A registration and the hash of the token that manages it (RFC 7592).
+#[derive(Debug, Clone)]
+pub struct StoredClient {
+    pub client: Client,
+    pub management_hash: Option<SecretHash>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ClientRow {
+    document: String,
+    management_hash: Option<Vec<u8>>,
+}
+
+/// How many of the oldest never-used registrations make room at once when the cap is reached.
+const EVICTION_BATCH: i64 = 100;
+
+impl Store {
+    /// Stores a registration. Above `max_clients`, the registrations that were never used and lay idle the
+    /// longest make room; the new one is never refused, and one with a live grant never goes (DCR-11).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn register_client(&self, stored: &StoredClient, max_clients: u64) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO clients (id, id_hash, document, management_hash, created_at, last_used_at) \
+                              VALUES ($1, $2, $3, $4, $5, $5)";
+        const COUNT: &str = "SELECT COUNT(*) FROM clients";
+        const EVICT: &str = "DELETE FROM clients WHERE id IN (SELECT id FROM clients \
+             WHERE id <> $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash \
+                                             AND grants.revoked_at IS NULL AND grants.expires_at > $2) \
+             ORDER BY used, last_used_at LIMIT $3)";
+        let document = serde_json::to_string(&stored.client).map_err(|_| StoreError::Unreadable("client"))?;
+        let management = stored.management_hash.map(|hash| hash.as_bytes().to_vec());
+        let id = stored.client.id.as_str();
+        let now = stored.client.issued_at.0;
+        let cap = i64::try_from(max_clients).unwrap_or(i64::MAX);
+        in_transaction!(self, |tx| {
+            sqlx::query(INSERT)
+                .bind(id)
+                .bind(text_hash(id))
+                .bind(&document)
+                .bind(&management)
+                .bind(now)
+                .execute(&mut *tx)
+                .await?;
+            let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *tx).await?;
+            if count > cap {
+                let surplus = (count - cap).max(EVICTION_BATCH.min(cap / 10));
+                sqlx::query(EVICT).bind(id).bind(now).bind(surplus).execute(&mut *tx).await?;
+            }
+        });
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn registered_client(&self, id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
+        const SQL: &str = "SELECT document, management_hash FROM clients WHERE id = $1";
+        let row: Option<ClientRow> = read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
+        row.map(|row| {
+            Ok(StoredClient {
+                client: serde_json::from_str(&row.document).map_err(|_| StoreError::Unreadable("client"))?,
+                management_hash: row.management_hash.as_deref().and_then(SecretHash::from_slice),
+            })
+        })
+        .transpose()
+    }
+
+    /// Replaces the metadata of a registration (RFC 7592 §2.2).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_client(&self, client: &Client, now: UnixTime) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE clients SET document = $2, last_used_at = $3 WHERE id = $1";
+        let document = serde_json::to_string(client).map_err(|_| StoreError::Unreadable("client"))?;
+        write!(self, |pool| sqlx::query(SQL)
+            .bind(client.id.as_str())
+            .bind(&document)
+            .bind(now.0)
+            .execute(pool)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// Notes that a client finished an authorization, so that it is not taken for an idle one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn touch_client(&self, id: &ClientId, now: UnixTime) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE clients SET last_used_at = $2, used = 1 WHERE id = $1";
+        write!(self, |pool| sqlx::query(SQL).bind(id.as_str()).bind(now.0).execute(pool).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Deletes a registration and revokes its grants (RFC 7592 §2.3).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_client(&self, id: &ClientId, now: UnixTime) -> Result<(), StoreError> {
+        const DELETE: &str = "DELETE FROM clients WHERE id = $1";
+        const REVOKE: &str = "UPDATE grants SET revoked_at = $2, revoked_because = 'client_deleted' \
+                              WHERE client_hash = $1 AND revoked_at IS NULL";
+        in_transaction!(self, |tx| {
+            sqlx::query(DELETE).bind(id.as_str()).execute(&mut *tx).await?;
+            sqlx::query(REVOKE).bind(text_hash(id.as_str())).bind(now.0).execute(&mut *tx).await?;
+        });
+        Ok(())
+    }
+}

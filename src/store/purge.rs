@@ -1,0 +1,66 @@
+//! Taking out what has expired, in bounded batches (STORE-9, DCR-9).
+
+use std::time::Duration;
+
+use super::{Store, StoreError, write};
+use crate::domain::UnixTime;
+
+/// Expired grants, codes and refresh tokens stay for a day, so that a replay is still told from a stranger.
+const AFTERLIFE: Duration = Duration::from_secs(24 * 3600);
+/// Metadata documents nobody asked for.
+const DOCUMENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Audit records.
+const AUDIT_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How many rows one batch took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    pub rows: u64,
+    /// Whether some table filled its batch, so that another is due at once.
+    pub more: bool,
+}
+
+/// Table, its statement with `$1` the cutoff and `$2` the batch size.
+const STATEMENTS: &[(&str, &str)] = &[
+    ("now", "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE expires_at < $1 LIMIT $2)"),
+    ("now", "DELETE FROM browsers WHERE id IN (SELECT id FROM browsers WHERE expires_at < $1 LIMIT $2)"),
+    ("now", "DELETE FROM consents WHERE client_hash IN (SELECT client_hash FROM consents WHERE expires_at < $1 LIMIT $2) AND expires_at < $1"),
+    ("now", "DELETE FROM assertion_ids WHERE id_hash IN (SELECT id_hash FROM assertion_ids WHERE expires_at < $1 LIMIT $2)"),
+    ("afterlife", "DELETE FROM codes WHERE code_hash IN (SELECT code_hash FROM codes WHERE expires_at < $1 LIMIT $2)"),
+    ("afterlife", "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT token_hash FROM refresh_tokens WHERE expires_at < $1 LIMIT $2)"),
+    ("afterlife", "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT t.token_hash FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id WHERE g.revoked_at < $1 OR g.expires_at < $1 LIMIT $2)"),
+    ("afterlife", "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at < $1 OR revoked_at < $1 LIMIT $2)"),
+    ("idle", "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash AND grants.revoked_at IS NULL) LIMIT $2)"),
+    ("document", "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 LIMIT $2)"),
+    ("audit", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)"),
+    ("afterlife", "DELETE FROM people WHERE id IN (SELECT id FROM people WHERE updated_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.subject_id = people.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.subject_id = people.id) LIMIT $2)"),
+];
+
+impl Store {
+    /// Takes out at most `batch` expired rows of each table. `client_idle` is the age at which a registration
+    /// without a grant goes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge(&self, now: UnixTime, client_idle: Duration, batch: u32) -> Result<Purged, StoreError> {
+        let mut purged = Purged { rows: 0, more: false };
+        for (age, sql) in STATEMENTS {
+            let cutoff = match *age {
+                "afterlife" => now.minus(AFTERLIFE),
+                "idle" => now.minus(client_idle),
+                "document" => now.minus(DOCUMENT_AGE),
+                "audit" => now.minus(AUDIT_AGE),
+                _ => now,
+            };
+            let rows = write!(self, |pool| sqlx::query(*sql)
+                .bind(cutoff.0)
+                .bind(i64::from(batch))
+                .execute(pool)
+                .await
+                .map(|done| done.rows_affected()))?;
+            purged.rows += rows;
+            purged.more |= rows >= u64::from(batch);
+        }
+        Ok(purged)
+    }
+}
