@@ -1,0 +1,168 @@
+//! The documents for people, held against the project: links lead somewhere, commands take the flags that are
+//! shown, examples parse.
+
+#![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// README.md and its like at the root, and every page of `docs/`.
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut paths: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
+    for folder in ["docs", "docs/decisions"] {
+        for entry in fs::read_dir(root().join(folder)).expect("the documents are there").flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "md") {
+                paths.push(entry.path());
+            }
+        }
+    }
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a document is readable");
+            (path, text)
+        })
+        .collect()
+}
+
+/// The fenced blocks of one language, without their fences.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<(bool, Vec<&str>)> = None;
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), open.take()) {
+            (Some(fence), None) => open = Some((fence.trim() == language, Vec::new())),
+            (Some(_), Some((wanted, lines))) => {
+                if wanted {
+                    found.push(lines.join("\n"));
+                }
+            }
+            (None, Some((wanted, mut lines))) => {
+                lines.push(line);
+                open = Some((wanted, lines));
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// Targets of `[text](target)`, `<img src="target">` and `srcset="target"`.
+fn link_targets(text: &str) -> Vec<&str> {
+    [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"'), ("href=\"", '"')]
+        .iter()
+        .flat_map(|(opening, closing)| {
+            text.match_indices(opening).filter_map(move |(at, found)| text[at + found.len()..].split(*closing).next())
+        })
+        .collect()
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+fn has_anchor(path: &Path, wanted: &str) -> bool {
+    let text = fs::read_to_string(path).expect("a linked document is readable");
+    text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == wanted)
+}
+
+fn help_of(subcommand: &str) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_doorward")).args([subcommand, "--help"]).output().expect("the binary starts");
+    assert!(output.status.success(), "doorward {subcommand} --help failed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// `(subcommand, flags)` of every doorward command line in a shell block; a `\` joins lines.
+fn command_lines(block: &str) -> Vec<(String, BTreeSet<String>)> {
+    block
+        .replace("\\\n", " ")
+        .lines()
+        .filter_map(|line| {
+            let line = line.split(" #").next().unwrap_or_default();
+            let (_, arguments) = line
+                .split_once("cargo run --release -- ")
+                .or_else(|| line.split_once("doorward:latest "))
+                .or_else(|| line.trim_start().split_once("doorward ").filter(|(before, _)| before.is_empty()))?;
+            let mut words = arguments.split_whitespace();
+            let subcommand = words.next()?.to_owned();
+            let flags = words
+                .filter(|word| word.starts_with("--"))
+                .map(|word| word.split('=').next().unwrap_or(word).to_owned())
+                .collect();
+            Some((subcommand, flags))
+        })
+        .collect()
+}
+
+#[test]
+fn every_local_link_leads_to_a_file_and_a_heading() {
+    let mut faults = Vec::new();
+    for (path, text) in documents() {
+        for target in link_targets(&text) {
+            if target.contains("://") || target.starts_with("mailto:") || target.is_empty() {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let linked =
+                if file.is_empty() { path.clone() } else { path.parent().expect("a document has a folder").join(file) };
+            if !linked.exists() || (!heading.is_empty() && !has_anchor(&linked, heading)) {
+                faults.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "links that lead nowhere:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_command_shown_exists_with_its_flags() {
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for block in blocks(&text, "bash") {
+            for (subcommand, flags) in command_lines(&block) {
+                let help = help_of(&subcommand);
+                seen += 1;
+                for flag in flags.iter().filter(|flag| !help.contains(flag.as_str())) {
+                    faults.push(format!("{}: doorward {subcommand} has no {flag}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen >= 3, "the documents show how to start the gateway");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_json_example_parses() {
+    let mut faults = Vec::new();
+    for (path, text) in documents() {
+        for block in blocks(&text, "json") {
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&block) {
+                faults.push(format!("{}: {error} in\n{block}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_readme_shows_the_one_command() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is readable");
+    assert!(blocks(&readme, "bash").iter().any(|block| block.contains("cargo run --release -- dev")));
+}
