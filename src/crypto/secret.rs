@@ -53,6 +53,12 @@ impl Secret {
         Self(Zeroizing::new(format!("{prefix}{}", base64url(bytes))))
     }
 
+    /// Wraps a secret that somebody presented.
+    #[must_use]
+    pub fn presented(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

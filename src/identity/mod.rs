@@ -23,6 +23,9 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// Redeems the code of the callback, once, and verifies whom it names. Bounded by `remoteTimeoutMs`.
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError>;
 
+    /// What an `error` on the callback means. The description is matched, never shown or logged (WOS-5).
+    fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError;
+
     /// Where to send the browser to end the provider's own session, when the provider has such a place.
     fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url>;
 }

@@ -1,0 +1,306 @@
+//! The person's decision (CONS-1 … CONS-16): what the consent page shows, and what a submitted form does.
+//!
+//! No code comes to exist but through [`AuthorizationServer::decide`] (or a remembered approval, which is the
+//! record of one). The code is derived from the transaction, so two submissions give one code.
+
+use super::AuthorizationServer;
+use super::authorize::{ClientAnswer, answer};
+use super::clients::ClientError;
+use super::login::client_answer;
+use crate::domain::browser::KnownBrowser;
+use crate::domain::client::ClientOrigin;
+use crate::domain::code::CODE_TTL;
+use crate::domain::{
+    BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
+};
+use crate::oauth::authorization::{AuthorizationErrorCode, success_params};
+use crate::oauth::redirect_uri::RedirectKind;
+use crate::store::{AuditRecord, StoreError};
+
+/// What a visit to a transaction's page shows.
+#[derive(Debug)]
+pub enum ConsentView {
+    /// Nobody is signed in yet: the page before the provider (CONS-5).
+    Start { transaction: Transaction, client: Client },
+    /// The decision.
+    Ask { transaction: Transaction, client: Client, person: Person, csrf: String },
+    /// Decided before.
+    Done { approved: bool },
+}
+
+/// A person's decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    Approve,
+    Cancel,
+}
+
+/// Where the browser goes after a decision: the client's redirect URI, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    pub location: String,
+}
+
+/// Why a page cannot be shown or a decision not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentError {
+    #[error("this sign-in is no longer open in this browser")]
+    Gone,
+    /// The form does not come from a page this browser was shown (CONS-9).
+    #[error("the form was not submitted from our own page")]
+    Forged,
+    /// The person signed out, or somebody else signed in, since the page was shown.
+    #[error("the sign-in behind this page has ended")]
+    SignedOut(TransactionId),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthorizationServer {
+    /// The page of a transaction for this browser. Any number of visits changes nothing (CONS-12), but that a
+    /// transaction whose login has ended waits for a login again.
+    ///
+    /// # Errors
+    /// [`ConsentError`].
+    pub async fn view(&self, id: &TransactionId, browser: Option<&KnownBrowser>) -> Result<ConsentView, ConsentError> {
+        let now = self.now();
+        let transaction = self.store.transaction(id, now).await?.ok_or(ConsentError::Gone)?;
+        check_owner(&transaction, browser)?;
+        let subject = match &transaction.stage {
+            Stage::Approved { .. } => return Ok(ConsentView::Done { approved: true }),
+            Stage::Denied => return Ok(ConsentView::Done { approved: false }),
+            Stage::AwaitingLogin => None,
+            Stage::AwaitingConsent { subject } => Some(subject.clone()),
+        };
+        let client = self.clients.resolve(transaction.request.client_id.as_str(), now).await?;
+        let Some(subject) = subject else { return Ok(ConsentView::Start { transaction, client }) };
+        let Some(owner) = self.signed_in_owner(browser, &subject) else {
+            if let Some(KnownBrowser::Current(present)) = browser {
+                self.store.await_login_again(id, &present.id).await?;
+            }
+            return Ok(ConsentView::Start { transaction, client });
+        };
+        let person = self.store.person(&subject).await?.ok_or(StoreError::Unreadable("person"))?;
+        let csrf = self.derivation.csrf(id.as_str(), owner);
+        Ok(ConsentView::Ask { transaction, client, person, csrf })
+    }
+
+    /// The browser, if `subject` is signed in on it right now.
+    fn signed_in_owner<'b>(&self, browser: Option<&'b KnownBrowser>, subject: &SubjectId) -> Option<&'b BrowserId> {
+        let known = browser?;
+        known.login(self.now()).is_some_and(|login| login.subject == *subject).then(|| &known.record().id)
+    }
+
+    /// Takes the decision of a submitted form. A second submission gives the first one's answer (CONS-12).
+    ///
+    /// # Errors
+    /// [`ConsentError`].
+    pub async fn decide(
+        &self,
+        id: &TransactionId,
+        browser: Option<&KnownBrowser>,
+        csrf: &str,
+        decision: Decision,
+    ) -> Result<Decided, ConsentError> {
+        let now = self.now();
+        let owner = browser.map(|known| known.record().id.clone()).ok_or(ConsentError::Forged)?;
+        if !self.derivation.csrf_matches(id.as_str(), &owner, csrf) {
+            return Err(ConsentError::Forged);
+        }
+        let transaction = self.store.transaction(id, now).await?.ok_or(ConsentError::Gone)?;
+        check_owner(&transaction, browser)?;
+        if let Some(done) = self.earlier_decision(&transaction) {
+            return Ok(done);
+        }
+        let Stage::AwaitingConsent { subject } = &transaction.stage else {
+            return Err(ConsentError::SignedOut(id.clone()));
+        };
+        let Some(login) = browser.and_then(|known| known.login(now)).filter(|login| login.subject == *subject) else {
+            return Err(ConsentError::SignedOut(id.clone()));
+        };
+        match decision {
+            Decision::Approve => {
+                let location = self.issue_code(&transaction, subject, login.authenticated_at).await?;
+                Ok(Decided { location })
+            }
+            Decision::Cancel => self.cancel(&transaction).await,
+        }
+    }
+
+    /// Cancels from the page before the login, which belongs to no browser yet.
+    ///
+    /// # Errors
+    /// [`ConsentError`].
+    pub async fn cancel_before_login(
+        &self,
+        id: &TransactionId,
+        browser: Option<&KnownBrowser>,
+    ) -> Result<Decided, ConsentError> {
+        let transaction = self.store.transaction(id, self.now()).await?.ok_or(ConsentError::Gone)?;
+        check_owner(&transaction, browser)?;
+        match transaction.stage {
+            Stage::AwaitingLogin => self.cancel(&transaction).await,
+            Stage::AwaitingConsent { .. } => Err(ConsentError::Forged),
+            Stage::Approved { .. } | Stage::Denied => {
+                self.earlier_decision(&transaction).ok_or(ConsentError::Gone)
+            }
+        }
+    }
+
+    async fn cancel(&self, transaction: &Transaction) -> Result<Decided, ConsentError> {
+        if self.store.deny(&transaction.id).await? {
+            let subject = match &transaction.stage {
+                Stage::AwaitingConsent { subject } => Some(subject),
+                _ => None,
+            };
+            let record = AuditRecord {
+                subject,
+                client: Some(&transaction.request.client_id),
+                route: Some(&transaction.request.route),
+                reason: Some("person"),
+                ..AuditRecord::new("mcp_auth_consent_denied", self.now())
+            };
+            self.audit(record).await;
+        }
+        Ok(Decided { location: denial(transaction).location })
+    }
+
+    /// The answer of a transaction that was decided before.
+    fn earlier_decision(&self, transaction: &Transaction) -> Option<Decided> {
+        match &transaction.stage {
+            Stage::Approved { .. } => Some(Decided { location: self.approval(transaction) }),
+            Stage::Denied => Some(Decided { location: denial(transaction).location }),
+            Stage::AwaitingLogin | Stage::AwaitingConsent { .. } => None,
+        }
+    }
+
+    /// Where an approved transaction's browser goes, with its one code.
+    fn approval(&self, transaction: &Transaction) -> String {
+        let request = &transaction.request;
+        let code = self.derivation.code(&transaction.id);
+        answer(&request.redirect_uri, &success_params(code.expose(), request.state.as_deref(), &request.issuer))
+    }
+
+    /// Records the approval with its grant and code, and gives the address for the browser.
+    pub(super) async fn issue_code(
+        &self,
+        transaction: &Transaction,
+        subject: &SubjectId,
+        authenticated_at: UnixTime,
+    ) -> Result<String, StoreError> {
+        let now = self.now();
+        let request = &transaction.request;
+        let code_expires_at = now.plus(CODE_TTL);
+        let grant = Grant {
+            id: GrantId::new(self.new_id("grt_")),
+            subject: subject.clone(),
+            client_id: request.client_id.clone(),
+            resource: request.resource.clone(),
+            route: request.route.clone(),
+            scope: request.scope.clone(),
+            origin: request.origin.clone(),
+            issuer: request.issuer.clone(),
+            redirect_host: request.redirect_uri.display_host(),
+            authenticated_at,
+            created_at: now,
+            // Until its code is redeemed a grant lives no longer than the code.
+            expires_at: code_expires_at,
+            revoked_at: None,
+        };
+        let code = self.derivation.code(&transaction.id);
+        if self.store.approve(transaction, &grant, &code.hash(), code_expires_at).await? {
+            self.store.touch_client(&grant.client_id, now).await?;
+            self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
+            self.remember(&grant, transaction).await?;
+        }
+        Ok(self.approval(transaction))
+    }
+
+    /// CONS-3: keeps an approval in mind, for clients for which it may ever be used.
+    async fn remember(&self, grant: &Grant, transaction: &Transaction) -> Result<(), StoreError> {
+        let Ok(client) = self.clients.resolve(grant.client_id.as_str(), grant.created_at).await else { return Ok(()) };
+        if !self.may_remember(&client) {
+            return Ok(());
+        }
+        let until = grant.created_at.plus(self.options().grant_ttl);
+        self.store
+            .remember_consent(grant, transaction.request.redirect_uri.as_str(), &client.identity_digest(), until)
+            .await
+    }
+
+    /// Only a confidential client that lives on https redirects can be told from a program that took its
+    /// place (CONS-2, RFC 8252 §8.6).
+    fn may_remember(&self, client: &Client) -> bool {
+        self.options().remember_consent
+            && !client.is_public()
+            && client.redirect_uris.iter().all(|uri| uri.kind() == RedirectKind::Https)
+    }
+
+    /// Approves in the person's name what they approved before, or gives `None` to ask them (CONS-3). The
+    /// caller vouches that the visit is not cross-site.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn approve_as_remembered(
+        &self,
+        transaction: &Transaction,
+        client: &Client,
+        browser: Option<&KnownBrowser>,
+    ) -> Result<Option<Decided>, StoreError> {
+        let Stage::AwaitingConsent { subject } = &transaction.stage else { return Ok(None) };
+        let Some(login) = browser.and_then(|known| known.login(self.now())) else { return Ok(None) };
+        if !self.may_remember(client) || login.subject != *subject {
+            return Ok(None);
+        }
+        let digest = client.identity_digest();
+        match self.store.remembered_consent(subject, transaction, &digest, self.now()).await? {
+            Some(scope) if transaction.request.scope.is_subset(&scope) => {
+                let location = self.issue_code(transaction, subject, login.authenticated_at).await?;
+                Ok(Some(Decided { location }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends the login behind a consent page, so that another account can be used. Gives the provider's
+    /// session, whose end must follow: otherwise the same person comes straight back.
+    ///
+    /// # Errors
+    /// [`ConsentError`].
+    pub async fn switch_account(
+        &self,
+        id: &TransactionId,
+        browser: Option<&KnownBrowser>,
+        csrf: &str,
+    ) -> Result<Option<String>, ConsentError> {
+        let known = browser.ok_or(ConsentError::Forged)?;
+        let owner = &known.record().id;
+        if !self.derivation.csrf_matches(id.as_str(), owner, csrf) {
+            return Err(ConsentError::Forged);
+        }
+        let session = known.login(self.now()).and_then(|login| login.provider_session.clone());
+        self.store.sign_out(owner).await?;
+        Ok(session)
+    }
+}
+
+/// A transaction that a browser has claimed is for that browser alone (CONS-16).
+fn check_owner(transaction: &Transaction, browser: Option<&KnownBrowser>) -> Result<(), ConsentError> {
+    match (&transaction.browser, browser) {
+        (None, _) => Ok(()),
+        (Some(owner), Some(known)) if known.record().id == *owner => Ok(()),
+        (Some(_), _) => Err(ConsentError::Gone),
+    }
+}
+
+fn denial(transaction: &Transaction) -> ClientAnswer {
+    client_answer(transaction, AuthorizationErrorCode::AccessDenied, "the person did not approve")
+}
+
+/// Whether the host in a client's id is proven (CONS-6).
+#[must_use]
+pub fn host_is_verified(client: &Client) -> bool {
+    client.origin == ClientOrigin::MetadataDocument
+}

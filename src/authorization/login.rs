@@ -1,0 +1,286 @@
+//! The browser login: leaving for the identity provider and coming back (IDP-1, IDP-2, IDP-6, CONS-15).
+//!
+//! Leaving binds the transaction to the browser and arms a single-use `state`. Coming back, cookie, state and
+//! transaction must meet once; only then is the provider asked anything.
+
+use super::AuthorizationServer;
+use super::authorize::{ClientAnswer, answer};
+use crate::crypto::{Secret, SecretHash};
+use crate::domain::browser::{BrowserLogin, KnownBrowser};
+use crate::domain::{BrowserId, Stage, Transaction, TransactionId};
+use crate::identity::{Login, LoginError, LoginReturn, LoginStart};
+use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
+use crate::oauth::pkce::CodeChallenge;
+use crate::store::{AuditRecord, StoreError};
+
+/// What follows the click on *continue*.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginStarted {
+    /// Off to the provider.
+    Provider(String),
+    /// Somebody is signed in by now, in another tab: straight to consent.
+    Consent(TransactionId),
+}
+
+/// Why a login could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Expired, decided, or of another browser. One answer for all three: it tells a stranger nothing.
+    #[error("this sign-in is no longer open in this browser")]
+    Gone,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A browser at the callback endpoint.
+#[derive(Clone, Copy)]
+pub struct Callback<'a> {
+    pub state: Option<&'a str>,
+    pub code: Option<&'a str>,
+    /// The provider's `error`; its description is never shown (WOS-5).
+    pub error: Option<&'a str>,
+    pub error_description: Option<&'a str>,
+    pub issuer: Option<&'a str>,
+    pub browser: Option<&'a KnownBrowser>,
+    pub browser_ip: Option<std::net::IpAddr>,
+    pub user_agent: Option<&'a str>,
+    pub origin: &'a str,
+}
+
+/// A person is signed in: the browser gets `cookie`, and consent is next.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub transaction: TransactionId,
+    pub cookie: Secret,
+}
+
+/// Why a callback did not sign anybody in.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// A code but no state: a login that nobody here started, such as impersonation from a dashboard (WOS-11).
+    #[error("a sign-in that was not started here")]
+    NotStartedHere,
+    #[error("the state is unknown, expired or spent")]
+    UnknownState,
+    /// The state was armed in another browser (CONS-16).
+    #[error("the sign-in was started in another browser")]
+    OtherBrowser,
+    /// The login failed; the transaction can be tried again.
+    #[error("{error}")]
+    Login { error: LoginError, transaction: TransactionId, to_client: Box<ClientAnswer> },
+    /// The person, or the provider, said no: the client is told.
+    #[error("access was denied at the provider")]
+    Denied(Box<ClientAnswer>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthorizationServer {
+    /// Binds a transaction to the browser with `cookie` and gives the provider's address.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_login(
+        &self,
+        id: &TransactionId,
+        cookie: &Secret,
+        known: Option<&KnownBrowser>,
+        switch_account: bool,
+    ) -> Result<LoginStarted, StartError> {
+        let now = self.now();
+        let transaction = self.store.transaction(id, now).await?.ok_or(StartError::Gone)?;
+        let browser = match known {
+            Some(known) => known.record().id.clone(),
+            None => self.adopt_browser(cookie).await?,
+        };
+        let state = self.secret("");
+        if !self.store.start_login(id, &browser, &state.hash(), now).await? {
+            return self.already_signed_in(&transaction, &browser);
+        }
+        if let Some(login) = known.and_then(|known| known.login(now))
+            && !switch_account
+            && self.store.await_consent(id, &browser, &login.subject).await?
+        {
+            return Ok(LoginStarted::Consent(id.clone()));
+        }
+        Ok(LoginStarted::Provider(self.provider_url(&transaction.request.origin, &state, switch_account)))
+    }
+
+    async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
+        let fresh = BrowserId::new(self.new_id("br_"));
+        // A browser without a login lives as long as the transactions it may carry.
+        let life = self.policy.browser_login.state_ttl.saturating_mul(2);
+        self.store.adopt_browser(&fresh, &cookie.hash(), self.now().plus(life)).await
+    }
+
+    /// The form was submitted again after the login had finished in this browser.
+    fn already_signed_in(&self, transaction: &Transaction, browser: &BrowserId) -> Result<LoginStarted, StartError> {
+        match (&transaction.stage, &transaction.browser) {
+            (Stage::AwaitingConsent { .. }, Some(owner)) if owner == browser => {
+                Ok(LoginStarted::Consent(transaction.id.clone()))
+            }
+            _ => Err(StartError::Gone),
+        }
+    }
+
+    fn provider_url(&self, origin: &str, state: &Secret, switch_account: bool) -> String {
+        let redirect_uri = self.callback_uri(origin);
+        let challenge = self
+            .policy
+            .browser_login
+            .pkce
+            .then(|| CodeChallenge::of_verifier(&self.derivation.provider_verifier(state.expose())));
+        self.identity
+            .authorization_url(&LoginStart {
+                redirect_uri: &redirect_uri,
+                state: state.expose(),
+                code_challenge: challenge.as_ref().map(CodeChallenge::as_str),
+                nonce: &self.derivation.provider_nonce(state.expose()),
+                origin,
+                switch_account,
+            })
+            .into()
+    }
+
+    /// Takes a browser back from the provider.
+    ///
+    /// # Errors
+    /// [`CallbackError`].
+    pub async fn callback(&self, callback: &Callback<'_>) -> Result<SignedIn, CallbackError> {
+        let state = match (callback.state, callback.code) {
+            (Some(state), _) => state,
+            (None, Some(_)) => return Err(CallbackError::NotStartedHere),
+            (None, None) => return Err(CallbackError::UnknownState),
+        };
+        let (transaction, browser) = self.meet(state, callback).await?;
+        let login = match self.finish_login(state, callback, &transaction).await {
+            Ok(login) => login,
+            Err(error) => return Err(self.login_failed(error, &transaction).await?),
+        };
+        self.signed_in(&transaction, &browser, &login).await
+    }
+
+    /// Cookie, state and transaction meet, once (IDP-1). A wrong browser spends nothing.
+    async fn meet(
+        &self,
+        state: &str,
+        callback: &Callback<'_>,
+    ) -> Result<(Transaction, BrowserId), CallbackError> {
+        let now = self.now();
+        let hash = SecretHash::of(state.as_bytes());
+        let transaction =
+            self.store.transaction_of_state(&hash, now).await?.ok_or(CallbackError::UnknownState)?;
+        let browser = match (callback.browser, &transaction.browser) {
+            (Some(known), Some(owner)) if known.record().id == *owner => owner.clone(),
+            _ => return Err(CallbackError::OtherBrowser),
+        };
+        if transaction.request.origin != callback.origin || !self.store.consume_state(&hash, now).await? {
+            return Err(CallbackError::UnknownState);
+        }
+        Ok((transaction, browser))
+    }
+
+    async fn finish_login(
+        &self,
+        state: &str,
+        callback: &Callback<'_>,
+        transaction: &Transaction,
+    ) -> Result<Login, LoginError> {
+        let redirect_uri = self.callback_uri(&transaction.request.origin);
+        if let Some(error) = callback.error {
+            return Err(self.identity.callback_error(error, callback.error_description, &redirect_uri));
+        }
+        let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state));
+        let exchange = self.identity.exchange(&LoginReturn {
+            code: callback.code.ok_or(LoginError::CodeRejected)?,
+            state,
+            redirect_uri: &redirect_uri,
+            code_verifier: verifier.as_deref(),
+            nonce: &self.derivation.provider_nonce(state),
+            issuer: callback.issuer,
+            browser_ip: callback.browser_ip,
+            user_agent: callback.user_agent,
+            now: self.now(),
+        });
+        // IDP-10: whatever the provider does, the person gets an answer.
+        tokio::time::timeout(self.policy.browser_login.remote_timeout, exchange)
+            .await
+            .unwrap_or_else(|_| Err(LoginError::Unavailable("no answer in time".to_owned())))
+    }
+
+    async fn signed_in(
+        &self,
+        transaction: &Transaction,
+        browser: &BrowserId,
+        login: &Login,
+    ) -> Result<SignedIn, CallbackError> {
+        let now = self.now();
+        self.store.save_person(&login.person, now).await?;
+        let cookie = self.secret("");
+        let session = BrowserLogin {
+            subject: login.person.id.clone(),
+            authenticated_at: now,
+            provider_session: login.provider_session.clone(),
+        };
+        let expires_at = now.plus(self.policy.browser_login.session_ttl);
+        self.store.sign_in(browser, &cookie.hash(), &session, expires_at).await?;
+        if !self.store.await_consent(&transaction.id, browser, &login.person.id).await? {
+            return Err(CallbackError::UnknownState);
+        }
+        let record = AuditRecord {
+            subject: Some(&login.person.id),
+            client: Some(&transaction.request.client_id),
+            route: Some(&transaction.request.route),
+            reason: login.person.impersonator.as_deref().map(|_| "impersonated"),
+            ..AuditRecord::new("mcp_auth_login_succeeded", now)
+        };
+        self.audit(record).await;
+        Ok(SignedIn { transaction: transaction.id.clone(), cookie })
+    }
+
+    async fn login_failed(
+        &self,
+        error: LoginError,
+        transaction: &Transaction,
+    ) -> Result<CallbackError, CallbackError> {
+        tracing::warn!(event = "mcp_auth_login_failed", provider = self.identity.display_name(), %error);
+        let (code, description) = match &error {
+            LoginError::AccessDenied | LoginError::ImpersonationRefused | LoginError::WrongOrganization => {
+                (AuthorizationErrorCode::AccessDenied, "the sign-in was refused")
+            }
+            LoginError::Interactive(_) => (AuthorizationErrorCode::AccessDenied, "the provider asks for another step"),
+            LoginError::Unavailable(_) => {
+                (AuthorizationErrorCode::TemporarilyUnavailable, "the identity provider is unavailable")
+            }
+            LoginError::CodeRejected | LoginError::SetUp(_) | LoginError::Untrusted(_) => {
+                (AuthorizationErrorCode::ServerError, "the sign-in could not be completed")
+            }
+        };
+        let to_client = Box::new(client_answer(transaction, code, description));
+        if error == LoginError::AccessDenied {
+            self.store.deny(&transaction.id).await?;
+            let record = AuditRecord {
+                client: Some(&transaction.request.client_id),
+                route: Some(&transaction.request.route),
+                reason: Some("provider"),
+                ..AuditRecord::new("mcp_auth_consent_denied", self.now())
+            };
+            self.audit(record).await;
+            return Ok(CallbackError::Denied(to_client));
+        }
+        Ok(CallbackError::Login { error, transaction: transaction.id.clone(), to_client })
+    }
+}
+
+/// An error for the client of a transaction, with `state` and `iss`.
+pub(super) fn client_answer(transaction: &Transaction, code: AuthorizationErrorCode, description: &str) -> ClientAnswer {
+    let request = &transaction.request;
+    let params = error_params(code, Some(description), request.state.as_deref(), &request.issuer);
+    ClientAnswer {
+        location: answer(&request.redirect_uri, &params),
+        as_link: false,
+        redirect_host: request.redirect_uri.display_host(),
+        code,
+        description: description.to_owned(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The authorization server, free of HTTP frameworks: OAuth 2.1, RFC 7591, 7009, 8707, 9207 and the
+//! client-id metadata draft, as MCP's authorization pages profile them.
+//!
+//! Owns the steps from the client's request to its tokens. Each use case is a file whose main function reads
+//! as the list of its steps, with one error enum; `web/` makes HTTP of them. Must not know axum, cookies'
+//! names or page text.
+
+mod authorize;
+mod client_authentication;
+mod clients;
+mod code_grant;
+mod consent;
+mod derivation;
+mod login;
+mod refresh_grant;
+mod register;
+mod revoke;
+mod token;
+
+use std::sync::Arc;
+
+pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalError};
+pub use clients::{ClientError, Clients};
+pub use consent::{ConsentError, ConsentView, Decided, Decision};
+pub use derivation::{DerivationError, DerivationKeys};
+pub use login::{CallbackError, Callback, LoginStarted, SignedIn, StartError};
+pub use register::{ManagementError, RegisterError, Registered};
+pub use revoke::RevokeError;
+pub use token::{TokenFailure, TokenRequest};
+
+use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, Route};
+use crate::crypto::Secret;
+use crate::domain::{Clock, GrantId, Random, UnixTime};
+use crate::identity::IdentityProvider;
+use crate::keys::{AccessTokenIssuer, Revocations};
+use crate::oauth::scope::ScopeCatalog;
+use crate::store::{AuditRecord, Store};
+
+/// The authorization server under one configuration. A reload makes a new one over the same store and keys.
+pub struct AuthorizationServer {
+    pub store: Store,
+    pub config: Arc<GatewayConfig>,
+    pub policy: LoginPolicy,
+    pub scopes: ScopeCatalog,
+    pub identity: Arc<dyn IdentityProvider>,
+    pub clients: Clients,
+    pub issuer: Arc<AccessTokenIssuer>,
+    pub revocations: Arc<Revocations>,
+    pub derivation: Arc<DerivationKeys>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// Where the endpoints hang: `/` or `/prefix/`.
+    pub base_path: String,
+}
+
+impl AuthorizationServer {
+    #[must_use]
+    pub fn options(&self) -> &GatewayOptions {
+        &self.policy.gateway
+    }
+
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// The routes that a token can be for: all that are not public.
+    pub fn protected_routes(&self) -> impl Iterator<Item = &Route> {
+        self.config.routes.iter().filter(|route| !route.proxy.public)
+    }
+
+    #[must_use]
+    pub fn route(&self, path: &str) -> Option<&Route> {
+        self.protected_routes().find(|route| route.path == path)
+    }
+
+    /// Where the provider sends the browser back to.
+    #[must_use]
+    pub fn callback_uri(&self, origin: &str) -> String {
+        format!("{origin}{}oauth/callback", self.base_path)
+    }
+
+    fn secret(&self, prefix: &str) -> Secret {
+        Secret::generate(prefix, &*self.random)
+    }
+
+    fn new_id(&self, prefix: &str) -> String {
+        crate::domain::random::random_id(prefix, &*self.random)
+    }
+
+    /// Ends a grant here at once; other replicas learn of it from the store (REV-3).
+    fn forget_grant(&self, grant: &GrantId) {
+        self.revocations.revoke(grant.clone(), self.now().plus(self.options().access_token_ttl));
+    }
+
+    /// Writes an audit record and the matching log event. Trouble with the audit table is logged and stops
+    /// nobody from signing in or out.
+    async fn audit(&self, record: AuditRecord<'_>) {
+        tracing::info!(
+            event = record.event,
+            subjectId = record.subject.map(tracing::field::display),
+            clientId = record.client.map(tracing::field::display),
+            grantId = record.grant.map(tracing::field::display),
+            route = record.route,
+            reasonCode = record.reason,
+        );
+        if let Err(error) = self.store.record(&record).await {
+            tracing::warn!(event = "audit_write_failed", %error);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Redeeming a refresh token (OAuth 2.1 §4.3; REFR-1 … REFR-11). The decision is [`crate::domain::refresh`];
+//! here it meets the store.
+
+use super::AuthorizationServer;
+use super::token::{TokenFailure, TokenRequest, optional, required};
+use crate::crypto::{Secret, SecretHash};
+use crate::domain::client::GrantType;
+use crate::domain::refresh::{Rotation, decide};
+use crate::domain::{Client, Grant, RefreshToken};
+use crate::oauth::scope::ScopeSet;
+use crate::oauth::token::TokenResponse;
+use crate::store::{AuditRecord, NewRefreshToken, RevocationReason};
+
+/// A presented token can be found superseded by a racer at most once per attempt; a second look settles it.
+const ATTEMPTS: usize = 3;
+
+impl AuthorizationServer {
+    pub(super) async fn refresh_grant(
+        &self,
+        request: &TokenRequest<'_>,
+        client: &Client,
+    ) -> Result<TokenResponse, TokenFailure> {
+        if !client.may_use(GrantType::RefreshToken) {
+            return Err(TokenFailure::UnauthorizedClient);
+        }
+        let presented = required(request.form, "refresh_token")?;
+        let hash = SecretHash::of(presented.as_bytes());
+        let token = self.store.refresh_token(&hash).await?.ok_or(TokenFailure::InvalidRefreshToken)?;
+        let grant = self.store.grant(&token.grant).await?.ok_or(TokenFailure::InvalidRefreshToken)?;
+        if !self.grant_is_usable(&grant, client, request.origin) {
+            return Err(TokenFailure::InvalidRefreshToken);
+        }
+        self.check_granted_resource(request.form, &grant)?;
+        let scope = self.narrowed_scope(request, &grant)?;
+
+        let successor = self.rotate(presented, &hash, token, &grant, request).await?;
+        tracing::info!(
+            event = "mcp_auth_downstream_token_issued",
+            subjectId = %grant.subject,
+            clientId = %grant.client_id,
+            grantId = %grant.id,
+            reasonCode = "refresh",
+        );
+        self.token_response(&grant, &scope, Some(successor.expose().to_owned()))
+    }
+
+    /// REFR-8: `scope` narrows the access token; the grant keeps what it has.
+    fn narrowed_scope(&self, request: &TokenRequest<'_>, grant: &Grant) -> Result<ScopeSet, TokenFailure> {
+        match optional(request.form, "scope")? {
+            None => Ok(grant.scope.clone()),
+            Some(asked) => self.scopes.narrow(&grant.scope, asked).map_err(|_| TokenFailure::InvalidScope),
+        }
+    }
+
+    /// Brings the successor of the presented token into being, or finds it there already.
+    async fn rotate(
+        &self,
+        presented: &str,
+        hash: &SecretHash,
+        mut token: RefreshToken,
+        grant: &Grant,
+        request: &TokenRequest<'_>,
+    ) -> Result<Secret, TokenFailure> {
+        let successor = self
+            .derivation
+            .successor(presented, &grant.id, token.generation, &token.derivation_key)
+            .ok_or(TokenFailure::InvalidRefreshToken)?;
+        for _ in 0..ATTEMPTS {
+            let stored = match token.superseded_at {
+                Some(_) => self.store.refresh_token(&successor.hash()).await?,
+                None => None,
+            };
+            match decide(&token, stored.as_ref(), self.options().refresh_token_reuse, self.now()) {
+                Rotation::Repeat => return Ok(successor),
+                Rotation::Expired => return Err(TokenFailure::InvalidRefreshToken),
+                Rotation::Replay => {
+                    let peer = request.peer.map(|peer| peer.to_string());
+                    self.end_grant(grant, RevocationReason::RefreshReplayed, peer.as_deref()).await?;
+                    return Err(TokenFailure::RefreshReplayed);
+                }
+                Rotation::Rotate => {
+                    let next = self.next_generation(&successor, &token, grant);
+                    if self.store.rotate_refresh_token(hash, &next, self.now()).await? {
+                        return Ok(successor);
+                    }
+                    // A racer was faster, or the grant ended: look again.
+                    token = self.store.refresh_token(hash).await?.ok_or(TokenFailure::InvalidRefreshToken)?;
+                }
+            }
+        }
+        Err(TokenFailure::InvalidRefreshToken)
+    }
+
+    fn next_generation(&self, successor: &Secret, token: &RefreshToken, grant: &Grant) -> NewRefreshToken {
+        let now = self.now();
+        NewRefreshToken {
+            hash: successor.hash(),
+            token: RefreshToken {
+                grant: grant.id.clone(),
+                generation: token.generation + 1,
+                expires_at: now.plus(self.options().refresh_token_ttl).min(grant.expires_at),
+                superseded_at: None,
+                derivation_key: self.derivation.current_id().to_owned(),
+            },
+            issued_at: now,
+        }
+    }
+
+    /// Revokes a grant, here at once, and writes the one audit record of it (REFR-5).
+    pub(super) async fn end_grant(
+        &self,
+        grant: &Grant,
+        reason: RevocationReason,
+        peer: Option<&str>,
+    ) -> Result<(), TokenFailure> {
+        let now = self.now();
+        self.forget_grant(&grant.id);
+        if self.store.revoke_grant(&grant.id, reason, now).await? {
+            let record = AuditRecord {
+                reason: Some(reason.as_str()),
+                peer,
+                ..AuditRecord::new("mcp_auth_grant_revoked", now).grant(grant)
+            };
+            self.audit(record).await;
+        }
+        Ok(())
+    }
+}

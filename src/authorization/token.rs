@@ -1,0 +1,181 @@
+//! The token endpoint (OAuth 2.1 §3.2): client first, then the grant.
+//!
+//! One error enum for both grants and for revocation; [`TokenFailure::code`] is the one place that names the
+//! RFC's error for each.
+
+use std::net::IpAddr;
+
+use super::AuthorizationServer;
+use super::clients::ClientError;
+use crate::domain::{Client, Grant, Person};
+use crate::keys::AccessTokenClaims;
+use crate::oauth::params::Params;
+use crate::oauth::scope::ScopeSet;
+use crate::oauth::token::{TokenErrorCode, TokenResponse};
+use crate::store::StoreError;
+
+/// A form posted to the token or revocation endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenRequest<'a> {
+    pub form: &'a Params,
+    /// The `Authorization` header, if there was one.
+    pub authorization: Option<&'a str>,
+    pub origin: &'a str,
+    pub peer: Option<IpAddr>,
+}
+
+/// Why there is no token. `Display` is the `error_description`; it names no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenFailure {
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` is repeated")]
+    Repeated(String),
+    #[error("more than one way of client authentication was used")]
+    TwoAuthentications,
+    /// Unknown client, wrong secret and wrong method look alike (SEC-7).
+    #[error("unknown client, or client authentication failed")]
+    ClientAuthentication { basic: bool },
+    #[error("grant_type must be authorization_code or refresh_token")]
+    UnsupportedGrantType,
+    #[error("the client did not register this grant type")]
+    UnauthorizedClient,
+    #[error("the authorization code is unknown, expired, used, or was issued to another client or redirect URI")]
+    InvalidCode,
+    #[error("code_verifier does not fit the code_challenge")]
+    WrongVerifier,
+    #[error("the refresh token is unknown, expired, revoked, or was issued to another client")]
+    InvalidRefreshToken,
+    #[error("the refresh token was used before and its successor is in use; the grant was revoked")]
+    RefreshReplayed,
+    #[error("the resource is not the one this grant is for")]
+    InvalidTarget,
+    #[error("none of the requested scopes is part of the grant")]
+    InvalidScope,
+    /// The client's metadata document or keys cannot be had right now (CODE-2).
+    #[error("the client's metadata cannot be fetched at the moment; try again")]
+    ClientUnreachable,
+    #[error("temporarily unavailable; try again")]
+    Store(#[from] StoreError),
+    #[error("the token could not be signed")]
+    Signing,
+}
+
+impl TokenFailure {
+    #[must_use]
+    pub fn code(&self) -> TokenErrorCode {
+        match self {
+            Self::Missing(_) | Self::Repeated(_) | Self::TwoAuthentications => TokenErrorCode::InvalidRequest,
+            Self::ClientAuthentication { .. } => TokenErrorCode::InvalidClient,
+            Self::UnsupportedGrantType => TokenErrorCode::UnsupportedGrantType,
+            Self::UnauthorizedClient => TokenErrorCode::UnauthorizedClient,
+            Self::InvalidCode | Self::WrongVerifier | Self::InvalidRefreshToken | Self::RefreshReplayed => {
+                TokenErrorCode::InvalidGrant
+            }
+            Self::InvalidTarget => TokenErrorCode::InvalidTarget,
+            Self::InvalidScope => TokenErrorCode::InvalidScope,
+            Self::ClientUnreachable | Self::Store(_) => TokenErrorCode::TemporarilyUnavailable,
+            Self::Signing => TokenErrorCode::ServerError,
+        }
+    }
+}
+
+impl From<ClientError> for TokenFailure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Unknown | ClientError::Refused(_) => Self::ClientAuthentication { basic: false },
+            ClientError::Unreachable(_) => Self::ClientUnreachable,
+            ClientError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// Answers a token request.
+    ///
+    /// # Errors
+    /// [`TokenFailure`].
+    pub async fn token(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, TokenFailure> {
+        check_single(request.form)?;
+        let client = self.authenticate_client(request).await?;
+        match required(request.form, "grant_type")? {
+            "authorization_code" => self.code_grant(request, &client).await,
+            "refresh_token" => self.refresh_grant(request, &client).await,
+            _ => Err(TokenFailure::UnsupportedGrantType),
+        }
+    }
+
+    /// The access token of a grant, and the answer around it (CODE-11, CODE-12).
+    pub(super) fn token_response(
+        &self,
+        grant: &Grant,
+        scope: &ScopeSet,
+        refresh_token: Option<String>,
+    ) -> Result<TokenResponse, TokenFailure> {
+        let now = self.now();
+        let expires_at = now.plus(self.options().access_token_ttl).min(grant.expires_at);
+        let access_token = self
+            .issuer
+            .issue(&AccessTokenClaims {
+                iss: grant.issuer.clone(),
+                sub: grant.subject.as_str().to_owned(),
+                aud: grant.resource.clone(),
+                client_id: grant.client_id.as_str().to_owned(),
+                exp: expires_at.0,
+                iat: now.0,
+                jti: self.new_id(""),
+                scope: scope.to_string(),
+                sid: grant.id.as_str().to_owned(),
+            })
+            .map_err(|error| {
+                tracing::error!(event = "mcp_auth_signing_failed", %error);
+                TokenFailure::Signing
+            })?;
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in: expires_at.since(now),
+            refresh_token,
+            scope: scope.to_string(),
+            resource: Some(grant.resource.clone()),
+        })
+    }
+
+    /// CODE-10, REFR-2: `resource` may be absent; sent, it is the granted one.
+    pub(super) fn check_granted_resource(&self, form: &Params, grant: &Grant) -> Result<(), TokenFailure> {
+        let fits = form.all("resource").iter().all(|sent| crate::oauth::resource::same(&grant.resource, sent));
+        if fits { Ok(()) } else { Err(TokenFailure::InvalidTarget) }
+    }
+
+    /// DISC-13: a grant is good on the origin that made it, for the client that got it, while it lives.
+    pub(super) fn grant_is_usable(&self, grant: &Grant, client: &Client, origin: &str) -> bool {
+        grant.client_id == client.id
+            && grant.origin == origin
+            && grant.is_live(self.now())
+            && self.route(&grant.route).is_some()
+    }
+
+    /// The person behind a grant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn person_of(&self, grant: &Grant) -> Result<Option<Person>, StoreError> {
+        self.store.person(&grant.subject).await
+    }
+}
+
+/// CODE-1: no parameter but `resource` may be repeated.
+pub(super) fn check_single(form: &Params) -> Result<(), TokenFailure> {
+    match form.first_repeated(&["resource"]) {
+        Some(name) => Err(TokenFailure::Repeated(name.chars().take(40).collect())),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn required<'p>(form: &'p Params, name: &'static str) -> Result<&'p str, TokenFailure> {
+    optional(form, name)?.ok_or(TokenFailure::Missing(name))
+}
+
+pub(super) fn optional<'p>(form: &'p Params, name: &'static str) -> Result<Option<&'p str>, TokenFailure> {
+    form.get(name).map_err(|_| TokenFailure::Repeated(name.to_owned()))
+}
