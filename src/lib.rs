@@ -43,3 +43,4 @@ pub mod crypto;
 pub mod domain;
 pub mod identity;
 pub mod oauth;
+pub mod web;

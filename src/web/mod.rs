@@ -1,0 +1,3 @@
+//! HTTP: endpoints and pages.
+
+pub mod pages;
