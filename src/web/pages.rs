@@ -60,6 +60,9 @@ pub const FORM_LEADS_AWAY: Option<&str> = None;
 
 /// The headers of every page (CONS-10). `form_action` is [`NO_FORM`], [`FORM_LEADS_AWAY`] or a fixed list of
 /// sources; it is static so that nothing a client says can enter the policy.
+///
+/// The opener policy cuts the window loose from the one that opened it, for good: a web client that signs in
+/// through a pop-up finds `window.opener` null when the answer comes back.
 #[must_use]
 pub fn security_headers(form_action: Option<&'static str>) -> [(HeaderName, String); 7] {
     let mut policy = format!(
