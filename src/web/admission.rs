@@ -1,0 +1,148 @@
+//! What happens to a request before any endpoint sees it: an id, an origin, or 421 (DISC-11, DISC-12, OPS-12).
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tracing::Instrument as _;
+
+use super::gateway::{Gateway, SharedGateway};
+use super::origin::is_loopback_host;
+use super::respond;
+use crate::domain::random::random_id;
+
+/// Paths that answer on any Host (OPS-3).
+const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+/// How many strange hosts are remembered so that each is logged once.
+const LOGGED_HOSTS: usize = 1000;
+
+/// The TCP peer, put into the request by the listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// What an endpoint knows about its request.
+#[derive(Clone)]
+pub struct Context {
+    pub gateway: Arc<Gateway>,
+    /// The public origin the request came in on.
+    pub origin: Arc<str>,
+    /// Stands in the response's `x-request-id`, in the log and on error pages.
+    pub request_id: Arc<str>,
+    pub peer: Option<SocketAddr>,
+    /// The caller's address: the peer, or what a trusted proxy says.
+    pub client_ip: Option<IpAddr>,
+}
+
+impl Context {
+    /// Whether the caller sits at this very machine, with nothing in between that could carry strangers here
+    /// (gateway.md §6.4: a tunnel must not hand out the admin).
+    #[must_use]
+    pub fn is_direct_loopback(&self, headers: &HeaderMap) -> bool {
+        let carried = headers.keys().any(|name| {
+            let name = name.as_str();
+            matches!(name, "forwarded" | "via") || name.starts_with("x-forwarded-") || name.starts_with("cf-")
+        });
+        let host = url::Url::parse(&self.origin).ok().and_then(|url| url.host_str().map(is_loopback_host));
+        let peer = self.peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        peer && host == Some(true) && !carried
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Context {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get::<Self>().cloned().ok_or(StatusCode::MISDIRECTED_REQUEST)
+    }
+}
+
+/// The outermost layer.
+pub async fn admit(State(shared): State<SharedGateway>, mut request: Request, next: Next) -> Response {
+    let gateway = shared.load_full();
+    let request_id: Arc<str> = random_id("", &*gateway.random).into();
+    if HEALTH.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let trusted = peer.is_some_and(|peer| {
+        let ip = peer.ip().to_canonical();
+        gateway.trusted_proxies.iter().any(|network| network.contains(&ip))
+    });
+    let Some(origin) = authority(&request, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
+        return misdirected(&request, &request_id);
+    };
+    let client_ip = if trusted { forwarded_for(request.headers()) } else { None }.or(peer.map(|peer| peer.ip()));
+    let span = tracing::info_span!("request", requestId = %request_id);
+    let context = Context { gateway, origin, request_id: Arc::clone(&request_id), peer, client_ip };
+    request.extensions_mut().insert(context);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}
+
+/// The authority that names the gateway: what a trusted proxy forwards, else the request's own.
+fn authority(request: &Request, trusted: bool) -> Option<String> {
+    if trusted && let Some(host) = forwarded_host(request.headers()) {
+        return Some(host);
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (request.uri().authority(), hosts.next(), hosts.next()) {
+        (_, _, Some(_)) => None,
+        // An absolute-form target and a Host that disagree are nobody's honest request.
+        (Some(target), Some(host), None) => {
+            let host = host.to_str().ok()?;
+            host.eq_ignore_ascii_case(target.as_str()).then(|| host.to_owned())
+        }
+        (Some(target), None, None) => Some(target.as_str().to_owned()),
+        (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
+        (None, None, None) => None,
+    }
+}
+
+/// `Forwarded: host=` (RFC 7239), else `X-Forwarded-Host`; of several values the one the nearest proxy added.
+fn forwarded_host(headers: &HeaderMap) -> Option<String> {
+    if let Some(last) = last_element(headers, "forwarded") {
+        let host = last.split(';').find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            name.eq_ignore_ascii_case("host").then(|| value.trim_matches('"').to_owned())
+        });
+        if host.is_some() {
+            return host;
+        }
+    }
+    last_element(headers, "x-forwarded-host")
+}
+
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    last_element(headers, "x-forwarded-for")?.parse().ok()
+}
+
+fn last_element(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next().map(|element| element.trim().to_owned()).filter(|element| !element.is_empty())
+}
+
+fn misdirected(request: &Request, request_id: &str) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host: String = host.chars().take(100).collect();
+    if first_seen(&host) {
+        tracing::warn!(event = "unknown_host", host, "no --public-url matches this Host; answering 421");
+    }
+    let text = "No public URL of this gateway matches the Host of the request. The operator sets them with --public-url.";
+    let body = respond::plain_error("misdirected_request", text, request_id);
+    (StatusCode::MISDIRECTED_REQUEST, [(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+fn first_seen(host: &str) -> bool {
+    static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = seen.get_or_insert_with(HashSet::new);
+    seen.len() < LOGGED_HOSTS && seen.insert(host.to_owned())
+}

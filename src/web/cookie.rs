@@ -1,0 +1,56 @@
+//! The one cookie: an opaque value that names a browser record (CONS-14, CONS-15).
+
+use axum::http::{HeaderMap, HeaderValue};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+
+use super::admission::Context;
+use crate::crypto::{Secret, SecretHash};
+use crate::domain::browser::KnownBrowser;
+use crate::store::StoreError;
+
+/// What a browser brought along.
+pub struct BrowserCookie {
+    /// The cookie's value, if there was one of the right form.
+    pub presented: Option<Secret>,
+    /// The record it names.
+    pub known: Option<KnownBrowser>,
+}
+
+impl BrowserCookie {
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read(context: &Context, headers: &HeaderMap) -> Result<Self, StoreError> {
+        let presented = CookieJar::from_headers(headers)
+            .get(name(&context.origin))
+            .map(|cookie| cookie.value().to_owned())
+            .filter(|value| value.len() == 43 && crate::crypto::base64url_decode(value).is_some());
+        let known = match &presented {
+            Some(value) => {
+                let now = context.gateway.authorization.as_ref().map(crate::authorization::AuthorizationServer::now);
+                match now {
+                    Some(now) => context.gateway.store.browser(&SecretHash::of(value.as_bytes()), now).await?,
+                    None => None,
+                }
+            }
+            None => None,
+        };
+        Ok(Self { presented: presented.as_deref().map(Secret::presented), known })
+    }
+}
+
+/// `__Host-` binds the cookie to this very host and to https; plain http on loopback cannot have it.
+fn name(origin: &str) -> &'static str {
+    if origin.starts_with("https:") { "__Host-doorward" } else { "doorward" }
+}
+
+/// The `Set-Cookie` value that gives a browser its cookie for `max_age` seconds.
+#[must_use]
+pub fn set(origin: &str, value: &Secret, max_age: i64) -> Option<HeaderValue> {
+    let cookie = Cookie::build((name(origin), value.expose().to_owned()))
+        .path("/")
+        .http_only(true)
+        .secure(origin.starts_with("https:"))
+        .same_site(SameSite::Lax)
+        .build();
+    HeaderValue::from_str(&format!("{cookie}; Max-Age={max_age}")).ok()
+}

@@ -1,0 +1,331 @@
+//! `GET|POST /oauth/consent` (alias `/oauth/setup`): the page before the login, the decision, and its forms.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+
+use crate::authorization::{AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, StartError};
+use crate::crypto::Secret;
+use crate::domain::client::ClientOrigin;
+use crate::domain::{Client, Person, Transaction, TransactionId};
+use crate::oauth::params::Params;
+use crate::oauth::redirect_uri::RedirectKind;
+use crate::web::admission::Context;
+use crate::web::cookie::{self, BrowserCookie};
+use crate::web::extract;
+use crate::web::pages::{
+    self, ClientIdentity, ConsentPage, ConsentWarning, InterstitialPage, PageLink, ScopeShown, ServerShown, SignedIn,
+};
+use crate::web::respond::{self, Trouble};
+
+/// The page of a transaction.
+pub fn location(context: &Context, id: &TransactionId) -> String {
+    format!("{}oauth/consent?transaction={id}", context.gateway.base_path)
+}
+
+/// Shows where a transaction stands. Any number of visits is harmless (CONS-12).
+pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    let params = Params::parse(&query.unwrap_or_default());
+    let Some(id) = params.get("transaction").ok().flatten().map(TransactionId::new) else {
+        return refused(&ConsentError::Gone, &context);
+    };
+    let cookie = match BrowserCookie::read(&context, &headers).await {
+        Ok(cookie) => cookie,
+        Err(error) => return respond::unavailable_page(&error, &context),
+    };
+    match server.view(&id, cookie.known.as_ref()).await {
+        Ok(ConsentView::Ask { transaction, client, person, csrf }) => {
+            if !is_cross_site(&headers) {
+                match server.approve_as_remembered(&transaction, &client, cookie.known.as_ref()).await {
+                    Ok(Some(decided)) => return respond::see_other(&decided.location),
+                    Ok(None) => {}
+                    Err(error) => return respond::unavailable_page(&error, &context),
+                }
+            }
+            show(&context, server, ConsentView::Ask { transaction, client, person, csrf }, &cookie)
+        }
+        Ok(view) => show(&context, server, view, &cookie),
+        Err(error) => refused(&error, &context),
+    }
+}
+
+/// CONS-3: a visit that another site caused approves nothing by itself. Without the browser's word it counts
+/// as one.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    !headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin" || site == "none")
+}
+
+/// Takes a submitted form: `decision=continue | approve | cancel | switch`.
+pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    if !extract::is_same_origin(&headers, &context.origin) {
+        return refused(&ConsentError::Forged, &context);
+    }
+    let form = match extract::form(&headers, body, &context).await {
+        Ok(form) => form,
+        Err(response) => return response,
+    };
+    let get = |name| form.get(name).ok().flatten();
+    let Some(id) = get("transaction").map(TransactionId::new) else { return refused(&ConsentError::Gone, &context) };
+    let cookie = match BrowserCookie::read(&context, &headers).await {
+        Ok(cookie) => cookie,
+        Err(error) => return respond::unavailable_page(&error, &context),
+    };
+    let csrf = get("csrf").unwrap_or_default();
+    match get("decision") {
+        Some("continue") => start(&context, server, &id, &cookie, false).await,
+        Some("approve") => decide(&context, server, &id, &cookie, csrf, Decision::Approve).await,
+        Some("cancel") if csrf.is_empty() => match server.cancel_before_login(&id, cookie.known.as_ref()).await {
+            Ok(decided) => respond::see_other(&decided.location),
+            Err(error) => refused(&error, &context),
+        },
+        Some("cancel") => decide(&context, server, &id, &cookie, csrf, Decision::Cancel).await,
+        Some("switch") => switch(&context, server, &id, &cookie, csrf).await,
+        _ => refused(&ConsentError::Forged, &context),
+    }
+}
+
+async fn decide(
+    context: &Context,
+    server: &AuthorizationServer,
+    id: &TransactionId,
+    cookie: &BrowserCookie,
+    csrf: &str,
+    decision: Decision,
+) -> Response {
+    match server.decide(id, cookie.known.as_ref(), csrf, decision).await {
+        Ok(decided) => respond::see_other(&decided.location),
+        Err(error) => refused(&error, context),
+    }
+}
+
+/// Off to the provider, in the browser whose cookie came with the form.
+async fn start(
+    context: &Context,
+    server: &AuthorizationServer,
+    id: &TransactionId,
+    cookie: &BrowserCookie,
+    switch_account: bool,
+) -> Response {
+    let Some(presented) = &cookie.presented else { return no_cookie(context, id) };
+    match server.start_login(id, presented, cookie.known.as_ref(), switch_account).await {
+        Ok(LoginStarted::Provider(url)) => respond::see_other(&url),
+        Ok(LoginStarted::Consent(id)) => respond::see_other(&location(context, &id)),
+        Err(StartError::Gone) => refused(&ConsentError::Gone, context),
+        Err(StartError::Store(error)) => respond::unavailable_page(&error, context),
+    }
+}
+
+/// Ends the login here and at the provider, then comes back to the same transaction.
+async fn switch(
+    context: &Context,
+    server: &AuthorizationServer,
+    id: &TransactionId,
+    cookie: &BrowserCookie,
+    csrf: &str,
+) -> Response {
+    let session = match server.switch_account(id, cookie.known.as_ref(), csrf).await {
+        Ok(session) => session,
+        Err(error) => return refused(&error, context),
+    };
+    let back = format!("{}{}", context.origin, location(context, id));
+    let provider = session.zip(url::Url::parse(&back).ok()).and_then(|(session, back)| server.identity.logout_url(&session, &back));
+    match provider {
+        Some(url) => respond::see_other(url.as_str()),
+        None => start(context, server, id, cookie, true).await,
+    }
+}
+
+/// Puts a view on a page.
+pub fn show(context: &Context, server: &AuthorizationServer, view: ConsentView, cookie: &BrowserCookie) -> Response {
+    match view {
+        ConsentView::Start { transaction, client } => {
+            let html = interstitial(context, server, &transaction, &client).render();
+            let mut response = respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY);
+            if cookie.presented.is_none() {
+                let fresh = Secret::generate("", &*context.gateway.random);
+                let life = i64::try_from(server.policy.browser_login.session_ttl.as_secs()).unwrap_or(i64::MAX);
+                if let Some(value) = cookie::set(&context.origin, &fresh, life) {
+                    response.headers_mut().insert(header::SET_COOKIE, value);
+                }
+            }
+            response
+        }
+        ConsentView::Ask { transaction, client, person, csrf } => {
+            let html = consent(context, server, &transaction, &client, &person, csrf).render();
+            respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY)
+        }
+        ConsentView::Done { approved } => respond::trouble(
+            Trouble {
+                status: StatusCode::OK,
+                title: if approved { "Already approved" } else { "Already cancelled" },
+                message: "You decided on this request before. There is nothing left to do here.".to_owned(),
+                next_steps: &["Go back to the application; you can close this page."],
+                link: None,
+            },
+            context,
+        ),
+    }
+}
+
+fn interstitial(
+    context: &Context,
+    server: &AuthorizationServer,
+    transaction: &Transaction,
+    client: &Client,
+) -> InterstitialPage {
+    InterstitialPage {
+        action: format!("{}oauth/consent", context.gateway.base_path),
+        transaction: transaction.id.to_string(),
+        csrf: String::new(),
+        client_name: client_name(client),
+        client: client_identity(client),
+        redirect_host: transaction.request.redirect_uri.display_host(),
+        provider: server.identity.display_name().to_owned(),
+    }
+}
+
+fn consent(
+    context: &Context,
+    server: &AuthorizationServer,
+    transaction: &Transaction,
+    client: &Client,
+    person: &Person,
+    csrf: String,
+) -> ConsentPage {
+    let route = server.route(&transaction.request.route);
+    ConsentPage {
+        action: format!("{}oauth/consent", context.gateway.base_path),
+        transaction: transaction.id.to_string(),
+        csrf,
+        client_name: client_name(client),
+        client: client_identity(client),
+        redirect_host: transaction.request.redirect_uri.display_host(),
+        person: SignedIn {
+            name: person.display_name().to_owned(),
+            email: person.email.clone().filter(|email| email != person.display_name()),
+            impersonator: person.impersonator.clone(),
+        },
+        server: ServerShown {
+            name: route.map(|route| route.display_name().to_owned()).unwrap_or_default(),
+            path: transaction.request.route.clone(),
+        },
+        scopes: transaction
+            .request
+            .scope
+            .iter()
+            .map(|scope| ScopeShown {
+                name: scope.to_owned(),
+                description: server.scopes.describe(scope),
+                optional: false,
+            })
+            .collect(),
+        warnings: warnings(transaction, client),
+    }
+}
+
+fn client_name(client: &Client) -> String {
+    client.name.clone().unwrap_or_else(|| client.id.to_string())
+}
+
+fn client_identity(client: &Client) -> ClientIdentity {
+    match client.origin {
+        ClientOrigin::Registered => ClientIdentity::SelfRegistered,
+        ClientOrigin::Static => ClientIdentity::Configured,
+        ClientOrigin::MetadataDocument => ClientIdentity::Verified {
+            host: url::Url::parse(client.id.as_str())
+                .ok()
+                .and_then(|url| url.host_str().map(str::to_owned))
+                .unwrap_or_default(),
+        },
+    }
+}
+
+/// CONS-7.
+fn warnings(transaction: &Transaction, client: &Client) -> Vec<ConsentWarning> {
+    let mut warnings = Vec::new();
+    let redirect = &transaction.request.redirect_uri;
+    match redirect.kind() {
+        RedirectKind::Loopback => warnings.push(ConsentWarning::Loopback),
+        RedirectKind::PrivateUse => {
+            warnings.push(ConsentWarning::PrivateScheme { scheme: redirect.scheme().to_owned() });
+        }
+        RedirectKind::Https => {}
+    }
+    let client_host = match client_identity(client) {
+        ClientIdentity::Verified { host } => host,
+        _ => String::new(),
+    };
+    for host in [redirect.display_host(), client_host] {
+        if host.split('.').any(|label| label.starts_with("xn--")) {
+            warnings.push(ConsentWarning::LookAlikeHost { host });
+        }
+    }
+    warnings
+}
+
+fn no_cookie(context: &Context, id: &TransactionId) -> Response {
+    respond::trouble(
+        Trouble {
+            status: StatusCode::BAD_REQUEST,
+            title: "Cookies are needed to sign in",
+            message: "Your browser did not send the cookie that ties this sign-in to it.".to_owned(),
+            next_steps: &["Allow cookies for this site.", "Then try again."],
+            link: Some(PageLink { label: "Try again".to_owned(), href: location(context, id) }),
+        },
+        context,
+    )
+}
+
+pub(super) fn refused(error: &ConsentError, context: &Context) -> Response {
+    match error {
+        ConsentError::Gone | ConsentError::Client(ClientError::Unknown | ClientError::Refused(_)) => respond::trouble(
+            Trouble {
+                status: StatusCode::NOT_FOUND,
+                title: "This sign-in is no longer open",
+                message: "It has expired, or was started in another browser. Nothing was granted.".to_owned(),
+                next_steps: &["Go back to the application and connect again."],
+                link: None,
+            },
+            context,
+        ),
+        ConsentError::Forged => respond::trouble(
+            Trouble {
+                status: StatusCode::FORBIDDEN,
+                title: "This form was not accepted",
+                message: "It did not come from a page that this browser was shown. Nothing was granted.".to_owned(),
+                next_steps: &[
+                    "If another site or a message led you here, close this page.",
+                    "Otherwise go back to the application and connect again.",
+                ],
+                link: None,
+            },
+            context,
+        ),
+        ConsentError::SignedOut(id) => respond::trouble(
+            Trouble {
+                status: StatusCode::FORBIDDEN,
+                title: "You are no longer signed in",
+                message: "The sign-in behind this page has ended, so nothing was granted.".to_owned(),
+                next_steps: &["Sign in again to go on."],
+                link: Some(PageLink { label: "Sign in again".to_owned(), href: location(context, id) }),
+            },
+            context,
+        ),
+        ConsentError::Client(ClientError::Unreachable(cause)) => respond::trouble(
+            Trouble {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                title: "The application could not be verified right now",
+                message: cause.clone(),
+                next_steps: &["Wait a moment and reload this page."],
+                link: None,
+            },
+            context,
+        ),
+        ConsentError::Client(ClientError::Store(error)) | ConsentError::Store(error) => {
+            respond::unavailable_page(error, context)
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! One file per endpoint of the URL table.
+
+pub mod authorize;
+pub mod callback;
+pub mod consent;
+pub mod dev_login;
+pub mod discovery;
+pub mod health;
+pub mod landing;
+pub mod logout;
+pub mod mcp;
+pub mod register;
+pub mod revoke;
+pub mod token;

@@ -1,0 +1,73 @@
+//! `POST /oauth/register` (RFC 7591) and `GET|PUT|DELETE /oauth/register/<id>` (RFC 7592).
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::authorization::ManagementError;
+use crate::web::admission::Context;
+use crate::web::{extract, respond};
+
+pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    let body = match extract::bytes(body).await {
+        Ok(body) => body,
+        Err(_) => return too_large(&context),
+    };
+    match server.register(&body, extract::bearer(&headers), &context.origin).await {
+        Ok(registered) => respond::json(StatusCode::CREATED, &registered),
+        Err(failure) => respond::register_failure(&failure, &context),
+    }
+}
+
+pub async fn read(context: Context, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    let token = extract::bearer(&headers).unwrap_or_default();
+    match server.read_registration(&id, token, &context.origin).await {
+        Ok(registered) => respond::json(StatusCode::OK, &registered),
+        Err(failure) => refused(&failure, &context),
+    }
+}
+
+pub async fn update(context: Context, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    let body = match extract::bytes(body).await {
+        Ok(body) => body,
+        Err(_) => return too_large(&context),
+    };
+    let token = extract::bearer(&headers).unwrap_or_default();
+    match server.update_registration(&id, token, &body, &context.origin).await {
+        Ok(registered) => respond::json(StatusCode::OK, &registered),
+        Err(failure) => refused(&failure, &context),
+    }
+}
+
+pub async fn delete(context: Context, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
+    match server.delete_registration(&id, extract::bearer(&headers).unwrap_or_default()).await {
+        Ok(()) => (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response(),
+        Err(failure) => refused(&failure, &context),
+    }
+}
+
+fn refused(failure: &ManagementError, context: &Context) -> Response {
+    match failure {
+        ManagementError::Unauthorized => {
+            let mut response = respond::oauth_error(StatusCode::UNAUTHORIZED, "invalid_token", &failure.to_string(), context);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+            response
+        }
+        ManagementError::Metadata(error) => {
+            respond::oauth_error(StatusCode::BAD_REQUEST, error.code.as_str(), &error.description, context)
+        }
+        ManagementError::Store(error) => respond::unavailable(error, context),
+    }
+}
+
+fn too_large(context: &Context) -> Response {
+    let text = "a registration may have 64 KiB";
+    respond::oauth_error(StatusCode::BAD_REQUEST, "invalid_client_metadata", text, context)
+}

@@ -1,0 +1,56 @@
+//! Reading bodies within bounds (LIM-4, DCR-12, CODE-1).
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+
+use super::admission::Context;
+use super::respond;
+use crate::oauth::params::Params;
+
+/// The largest form or registration body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The whole body, up to [`MAX_BODY`].
+pub async fn bytes(body: Body) -> Result<Vec<u8>, StatusCode> {
+    to_bytes(body, MAX_BODY).await.map(|bytes| bytes.to_vec()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+/// A form, or the OAuth error that says what is wrong with it.
+pub async fn form(headers: &HeaderMap, body: Body, context: &Context) -> Result<Params, Response> {
+    if !is_form(headers) {
+        let text = "the body must be application/x-www-form-urlencoded";
+        return Err(respond::oauth_error(StatusCode::BAD_REQUEST, "invalid_request", text, context));
+    }
+    let bytes = bytes(body)
+        .await
+        .map_err(|status| respond::oauth_error(status, "invalid_request", "the body is larger than 64 KiB", context))?;
+    Ok(Params::parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a form was posted by a page of this origin: browsers say so themselves. A browser too old for
+/// `Sec-Fetch-Site` is held by the `SameSite` cookie and the page's own hidden value.
+pub fn is_same_origin(headers: &HeaderMap, origin: &str) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    match headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) {
+        // Our own pages send no referrer, so their forms come with `Origin: null`.
+        None | Some("null") => true,
+        Some(sent) => sent == origin,
+    }
+}

@@ -1,0 +1,43 @@
+//! What every request needs, prepared once per configuration.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::origin::Origins;
+use crate::authorization::AuthorizationServer;
+use crate::config::model::GatewayConfig;
+use crate::domain::Random;
+use crate::identity::dev::DevLogin;
+use crate::keys::Keys;
+use crate::proxy::Proxy;
+use crate::store::Store;
+
+/// The gateway under one configuration. A reload puts a new one in its place; requests under way keep theirs.
+pub struct Gateway {
+    pub config: Arc<GatewayConfig>,
+    pub origins: Origins,
+    /// Proxies whose `Forwarded` and `X-Forwarded-*` count (DISC-12).
+    pub trusted_proxies: Vec<IpNet>,
+    /// `/` or `/prefix/`.
+    pub base_path: String,
+    pub store: Store,
+    pub keys: Arc<Keys>,
+    /// Absent when every route is public.
+    pub authorization: Option<AuthorizationServer>,
+    pub proxy: Proxy,
+    pub development: Option<Development>,
+    pub random: Arc<dyn Random>,
+}
+
+/// What `dev` adds.
+pub struct Development {
+    /// The development login, when it stands in for the provider.
+    pub login: Option<Arc<DevLogin>>,
+    /// `--auto-approve`.
+    pub auto_approve: bool,
+}
+
+/// The present gateway; swapped on reload.
+pub type SharedGateway = Arc<ArcSwap<Gateway>>;

@@ -1,0 +1,90 @@
+//! The whole URL table (gateway.md §4).
+
+use axum::Router;
+use axum::http::{HeaderName, Method, header};
+use axum::middleware;
+use axum::routing::{any, get, post};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+
+use super::admission;
+use super::endpoints::{authorize, callback, consent, dev_login, discovery, health, landing, logout, mcp, register, revoke, token};
+use super::gateway::SharedGateway;
+
+/// Every path the gateway answers. MCP routes are matched by [`mcp::any`], by their literal path.
+pub fn router(shared: &SharedGateway) -> Router {
+    let gateway = shared.load();
+    let aliases = gateway.authorization.as_ref().is_some_and(|server| server.options().legacy_aliases);
+    let base = gateway.base_path.trim_end_matches('/').to_owned();
+
+    let mut table = Router::new()
+        .merge(discovery_table())
+        .route("/", get(landing::get))
+        .route("/healthz", get(health::live))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready).with_state(shared.clone()));
+    table = if base.is_empty() {
+        table.merge(authorization_table())
+    } else {
+        table.nest(&base, authorization_table())
+    };
+    if aliases {
+        table = table.merge(alias_table());
+    }
+    table
+        .fallback(any(mcp::any))
+        .layer(middleware::from_fn_with_state(shared.clone(), admission::admit))
+}
+
+/// Documents that clients read across origins and without credentials (CORS-1).
+fn discovery_table() -> Router {
+    Router::new()
+        .route("/.well-known/oauth-protected-resource", get(discovery::protected_resource))
+        .route("/.well-known/oauth-protected-resource/{*route}", get(discovery::protected_resource_at))
+        .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
+        .route("/.well-known/oauth-authorization-server/{*route}", get(discovery::authorization_server_at))
+        .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
+        .route("/.well-known/openid-configuration/{*route}", get(discovery::openid_configuration_at))
+        .route("/.well-known/jwks.json", get(discovery::jwks))
+        .layer(cors(&[Method::GET]))
+}
+
+/// The endpoints below the base path.
+fn authorization_table() -> Router {
+    // For browsers' address bars and forms only: no CORS (CORS-2).
+    let pages = Router::new()
+        .route("/oauth/authorize", get(authorize::get).post(authorize::post))
+        .route("/oauth/authorize/{*route}", get(authorize::get_bound).post(authorize::post_bound))
+        .route("/oauth/callback", get(callback::get))
+        .route("/oauth/consent", get(consent::get).post(consent::post))
+        .route("/oauth/setup", get(consent::get).post(consent::post))
+        .route("/oauth/logout", get(logout::get).post(logout::post))
+        .route("/oauth/dev-login", get(dev_login::get).post(dev_login::post));
+    pages.merge(
+        Router::new()
+            .route("/oauth/token", post(token::post))
+            .route("/oauth/revoke", post(revoke::post))
+            .route("/oauth/register", post(register::post))
+            .route("/oauth/register/{id}", get(register::read).put(register::update).delete(register::delete))
+            .layer(cors(&[Method::GET, Method::POST, Method::PUT, Method::DELETE])),
+    )
+}
+
+/// 2025-03-26 clients that skip discovery (DISC-20).
+fn alias_table() -> Router {
+    Router::new().route("/authorize", get(authorize::get).post(authorize::post)).merge(
+        Router::new()
+            .route("/token", post(token::post))
+            .route("/register", post(register::post))
+            .layer(cors(&[Method::POST])),
+    )
+}
+
+/// CORS for anyone, without credentials (CORS-1).
+fn cors(methods: &[Method]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(methods.to_vec())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .max_age(std::time::Duration::from_secs(3600))
+}
