@@ -1,0 +1,11 @@
+//! The OAuth wire vocabulary: what the RFCs name, parsed and checked, without I/O or state.
+//!
+//! Each file follows one RFC, named in its head. Must not know where a value comes from or goes to.
+
+pub mod authorization;
+pub mod params;
+pub mod pkce;
+pub mod redirect_uri;
+pub mod resource;
+pub mod scope;
+pub mod token;

@@ -1,0 +1,232 @@
+//! Scopes (RFC 6749 §3.3): sets, and the catalogue of what can be granted (SCOPE-1 … SCOPE-5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Scopes of OpenID Connect that clients ask for out of habit. Tolerated, never granted (SCOPE-4).
+const TOLERATED: &[&str] = &["openid", "profile", "email", "offline_access"];
+/// The scope that opens a route's MCP server.
+pub const MCP_TOOLS: &str = "mcp:tools";
+
+/// A set of scopes; written separated by spaces, in one order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct ScopeSet(BTreeSet<String>);
+
+impl ScopeSet {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    #[must_use]
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.contains(scope)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+}
+
+impl FromIterator<String> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = String>>(scopes: I) -> Self {
+        Self(scopes.into_iter().collect())
+    }
+}
+
+impl From<String> for ScopeSet {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
+impl From<ScopeSet> for String {
+    fn from(set: ScopeSet) -> Self {
+        set.to_string()
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// Nothing of what was asked for can be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("none of the requested scopes can be granted")]
+pub struct InvalidScope;
+
+/// The scopes of the gateway and what each implies.
+#[derive(Debug, Clone)]
+pub struct ScopeCatalog {
+    implied: BTreeMap<String, Vec<String>>,
+}
+
+impl ScopeCatalog {
+    #[must_use]
+    pub fn new(scopes: &BTreeMap<String, Vec<String>>) -> Self {
+        let mut implied = scopes.clone();
+        for targets in scopes.values() {
+            for target in targets {
+                implied.entry(target.clone()).or_default();
+            }
+        }
+        Self { implied }
+    }
+
+    /// All scopes that can be granted.
+    #[must_use]
+    pub fn grantable(&self) -> ScopeSet {
+        self.implied.keys().cloned().collect()
+    }
+
+    /// What a request without a scope of ours gets: `mcp:tools`, or everything where that does not exist.
+    #[must_use]
+    pub fn default_scopes(&self) -> ScopeSet {
+        if self.implied.contains_key(MCP_TOOLS) { ScopeSet::parse(MCP_TOOLS) } else { self.grantable() }
+    }
+
+    /// What the authorization-server metadata lists (SCOPE-2).
+    #[must_use]
+    pub fn advertised(&self) -> Vec<String> {
+        self.implied.keys().cloned().chain(["offline_access".to_owned()]).collect()
+    }
+
+    /// What a request is granted: unknown scopes are dropped, a request of none, or of tolerated ones alone,
+    /// gets the default (SCOPE-3, SCOPE-4). `limit` is what the client may have.
+    ///
+    /// # Errors
+    /// [`InvalidScope`] when something else was asked for and nothing of it can be granted.
+    pub fn resolve(&self, requested: Option<&str>, limit: Option<&ScopeSet>) -> Result<ScopeSet, InvalidScope> {
+        let requested = ScopeSet::parse(requested.unwrap_or_default());
+        let within = |scope: &&str| limit.is_none_or(|limit| limit.is_empty() || limit.contains(scope));
+        let granted: ScopeSet = requested
+            .iter()
+            .filter(|scope| self.implied.contains_key(*scope))
+            .filter(within)
+            .map(str::to_owned)
+            .collect();
+        if !granted.is_empty() {
+            return Ok(granted);
+        }
+        if !requested.iter().all(|scope| TOLERATED.contains(&scope)) {
+            return Err(InvalidScope);
+        }
+        let default: ScopeSet = self.default_scopes().iter().filter(within).map(str::to_owned).collect();
+        if !default.is_empty() {
+            return Ok(default);
+        }
+        let all: ScopeSet = self.grantable().iter().filter(within).map(str::to_owned).collect();
+        if all.is_empty() { Err(InvalidScope) } else { Ok(all) }
+    }
+
+    /// What a refresh may narrow an access token to (REFR-8): never more than was granted.
+    ///
+    /// # Errors
+    /// [`InvalidScope`] when nothing granted is left.
+    pub fn narrow(&self, granted: &ScopeSet, requested: &str) -> Result<ScopeSet, InvalidScope> {
+        let requested = ScopeSet::parse(requested);
+        if requested.iter().all(|scope| TOLERATED.contains(&scope)) {
+            return Ok(granted.clone());
+        }
+        let left: ScopeSet =
+            requested.iter().filter(|scope| self.satisfies(granted, scope)).map(str::to_owned).collect();
+        if left.is_empty() { Err(InvalidScope) } else { Ok(left) }
+    }
+
+    /// Whether a granted set holds `needed`, itself or by implication (SCOPE-5).
+    #[must_use]
+    pub fn satisfies(&self, granted: &ScopeSet, needed: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&str> = granted.iter().collect();
+        while let Some(scope) = open.pop() {
+            if scope == needed {
+                return true;
+            }
+            if seen.insert(scope)
+                && let Some(implied) = self.implied.get(scope)
+            {
+                open.extend(implied.iter().map(String::as_str));
+            }
+        }
+        false
+    }
+
+    /// A scope in words for the consent page (CONS-6).
+    #[must_use]
+    pub fn describe(&self, scope: &str) -> String {
+        match scope {
+            MCP_TOOLS => "Use the tools, prompts and resources of this server on your behalf".to_owned(),
+            other => format!("Act with the permission “{other}” on this server"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> ScopeCatalog {
+        let mut scopes = BTreeMap::new();
+        scopes.insert("mcp:tools".to_owned(), vec![]);
+        scopes.insert("admin".to_owned(), vec!["write".to_owned()]);
+        scopes.insert("write".to_owned(), vec!["read".to_owned(), "admin".to_owned()]);
+        ScopeCatalog::new(&scopes)
+    }
+
+    // SCOPE-3, SCOPE-4, SCOPE-7
+    #[test]
+    fn unknown_scopes_are_dropped_and_openid_ones_tolerated() {
+        let catalog = catalog();
+        for (asked, granted) in [
+            (None, Ok("mcp:tools")),
+            (Some(""), Ok("mcp:tools")),
+            (Some("openid profile email offline_access"), Ok("mcp:tools")),
+            (Some("mcp:tools openid"), Ok("mcp:tools")),
+            (Some("mcp:tools everything"), Ok("mcp:tools")),
+            (Some("read write"), Ok("read write")),
+            (Some("everything"), Err(InvalidScope)),
+            (Some("openid everything"), Err(InvalidScope)),
+        ] {
+            assert_eq!(catalog.resolve(asked, None).map(|set| set.to_string()), granted.map(str::to_owned), "{asked:?}");
+        }
+        let all = catalog.advertised().join(" ");
+        assert_eq!(catalog.resolve(Some(&all), None).unwrap(), catalog.grantable());
+        let limit = ScopeSet::parse("read");
+        assert_eq!(catalog.resolve(None, Some(&limit)).unwrap(), limit);
+        assert_eq!(catalog.resolve(Some("write"), Some(&limit)), Err(InvalidScope));
+    }
+
+    // SCOPE-5, REFR-8
+    #[test]
+    fn a_broad_scope_satisfies_a_narrow_one_also_round_a_cycle() {
+        let catalog = catalog();
+        let write = ScopeSet::parse("write");
+        assert!(catalog.satisfies(&write, "read"));
+        assert!(catalog.satisfies(&write, "admin"));
+        assert!(!catalog.satisfies(&write, "mcp:tools"));
+        assert_eq!(catalog.narrow(&write, "read").unwrap().to_string(), "read");
+        assert_eq!(catalog.narrow(&write, "mcp:tools"), Err(InvalidScope));
+        assert_eq!(catalog.narrow(&write, "offline_access").unwrap(), write);
+    }
+}

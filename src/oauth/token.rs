@@ -1,0 +1,101 @@
+//! Token endpoint answers (OAuth 2.1 §3.2.3, RFC 6749 §5).
+
+use serde::Serialize;
+
+/// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenErrorCode {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    InvalidTarget,
+    TemporarilyUnavailable,
+    ServerError,
+}
+
+impl TokenErrorCode {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+
+    #[must_use]
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            Self::TemporarilyUnavailable => 503,
+            Self::ServerError => 500,
+            _ => 400,
+        }
+    }
+}
+
+/// A successful answer. No member is ever null (CODE-12).
+#[derive(Debug, Clone, Serialize)]
+pub struct TokenResponse {
+    pub access_token: String,
+    pub token_type: &'static str,
+    /// Seconds.
+    pub expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    pub scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+/// Brings a text into the characters an `error_description` may have: %x20-21 / %x23-5B / %x5D-7E (CODE-15).
+#[must_use]
+pub fn sanitize_description(text: &str) -> String {
+    text.chars()
+        .take(500)
+        .map(|char| match char {
+            '"' | '`' => '\'',
+            '\\' => '/',
+            ' '..='~' => char,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CODE-15
+    proptest::proptest! {
+        #[test]
+        fn a_description_holds_only_the_characters_the_rfc_allows(text in "\\PC{0,600}|[\\x00-\\x7f]{0,50}") {
+            let clean = sanitize_description(&text);
+            assert!(clean.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)));
+        }
+    }
+
+    // CODE-12
+    #[test]
+    fn an_answer_has_no_null_member() {
+        let response = TokenResponse {
+            access_token: "a".into(),
+            token_type: "Bearer",
+            expires_in: 900,
+            refresh_token: None,
+            scope: "mcp:tools".into(),
+            resource: None,
+        };
+        let json = serde_json::to_value(&response).unwrap();
+        assert_eq!(json, serde_json::json!({"access_token": "a", "token_type": "Bearer", "expires_in": 900, "scope": "mcp:tools"}));
+    }
+}
