@@ -72,6 +72,7 @@ fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     rust_files(&src, &mut paths);
     paths.sort();
+    paths.retain(|path| path.file_stem().is_some_and(|stem| stem != "tests"));
     paths
         .into_iter()
         .map(|path| {
