@@ -1,0 +1,57 @@
+//! Official clients × login providers: the whole journey, and a call after the access token expired.
+//!
+//! REFR-1, REFR-3, AUTHZ-12, DISC-1, DISC-10, DCR-2, STRM-5 from the outside.
+
+use std::time::Duration;
+
+use rstest::rstest;
+
+use crate::process::{node, python, run};
+use crate::rmcp_client;
+use crate::world::{Login, PAST_EXPIRY, Setup, World};
+
+const LIMIT: Duration = Duration::from_secs(150);
+
+#[rstest]
+#[case::dual_era("python", "auto")]
+#[case::handshake_only("everything", "auto")]
+#[case::legacy("python", "legacy")]
+#[ignore = "needs the clients that ./test installs"]
+fn the_python_client_logs_in_calls_and_refreshes(
+    #[values(Login::Emulator, Login::Double)] login: Login,
+    #[case] slug: &str,
+    #[case] era: &str,
+) {
+    let world = World::serve(login, Setup::default());
+    let mut command = python("python_sdk.py");
+    command.arg(world.mcp_url(slug)).args(["--era", era, "--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("python_sdk.py", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}
+
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn the_typescript_clients_log_in_call_and_refresh(
+    #[values(Login::Emulator, Login::Double)] login: Login,
+    #[values("v1", "v2")] sdk: &str,
+    #[values("python", "everything")] slug: &str,
+) {
+    let world = World::serve(login, Setup::default());
+    let mut command = node("ts_sdk.mjs");
+    command.arg(world.mcp_url(slug)).args(["--sdk", sdk, "--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("ts_sdk.mjs", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the clients that ./test installs"]
+async fn the_rust_client_logs_in_calls_and_refreshes(
+    #[values(Login::Emulator, Login::Double)] login: Login,
+    #[values("python", "everything")] slug: &str,
+) {
+    let world = tokio::task::spawn_blocking(move || World::serve(login, Setup::default())).await.expect("a world");
+    let mcp_url = world.mcp_url(slug);
+    let journey = rmcp_client::journey(&mcp_url, Duration::from_secs(PAST_EXPIRY));
+    tokio::time::timeout(LIMIT, journey).await.expect("the journey ends in time");
+}

@@ -1,0 +1,27 @@
+//! Real clients, real suites, a real browser, against the built binary.
+//!
+//! These tests are ignored by a plain `cargo test`: they need the clients that `./test` installs in
+//! `DOORWARD_TEST_SCRATCH` (default `target/interop`), and `./test` runs them. Each test starts everything it needs
+//! on free loopback ports and stops it, by its process id, when it ends.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `process.rs` | children with bounded waits |
+//! | `world.rs` | provider, upstreams and gateway of one test |
+//! | `clients.rs` | official clients × login providers |
+//! | `rmcp_client.rs` | the official Rust client, in process |
+//! | `suites.rs` | conformance, the browser, documents as client ids |
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a harness outside the gateway: it reads the environment, waits for processes, and says what it expects by stopping"
+)]
+
+mod clients;
+mod process;
+mod rmcp_client;
+mod suites;
+mod world;

@@ -1,0 +1,82 @@
+//! Suites and a browser that others wrote, and clients whose id is the URL of a document.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::process::{Running, node, python, run};
+use crate::world::{Dev, Login, PAST_EXPIRY, Setup, World, results};
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// DISC-6, DISC-7, DISC-10, AUTHZ-12, CODE-12: the authorization suite passes at both issuers.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn the_conformance_suite_accepts_the_authorization_server() {
+    let world = World::serve(Login::Emulator, Setup::default());
+    let mut command = node("conformance.mjs");
+    command.arg("authorization").arg(world.mcp_url("python"));
+    run("conformance.mjs authorization", &mut command, LIMIT);
+}
+
+/// STRM-9: every server scenario ends as it does straight at the upstream, in both eras.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn the_conformance_suite_sees_no_difference_between_gateway_and_upstream() {
+    let setup = Setup { gateway_options: json!({ "accessTokenTtlSeconds": 600 }), ..Setup::default() };
+    let world = World::serve(Login::Emulator, setup);
+    let mut command = node("conformance.mjs");
+    command.args(["server", &world.mcp_url("python")]).args(["--direct", &world.python_upstream]);
+    run("conformance.mjs server", &mut command, LIMIT);
+}
+
+/// CONS-11, OPS-10: Chromium gets through login and consent, for a loopback and for a private-use redirect.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn a_person_with_chromium_logs_in_and_consents() {
+    let dev = Dev::start();
+    let mut command = node("chromium.mjs");
+    command.arg(format!("{}/mcp/demo", dev.origin)).arg(results("chromium"));
+    run("chromium.mjs", &mut command, LIMIT);
+}
+
+/// CIMD-1 onwards: a document on a host that resolves to loopback, allowed by name, behind a private CA.
+#[rstest]
+#[case::python("python")]
+#[case::typescript_v1("v1")]
+#[case::typescript_v2("v2")]
+#[case::claude_code("claude")]
+#[ignore = "needs the clients that ./test installs"]
+fn a_client_whose_id_is_a_document_registers_nothing(#[case] client: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_documents, line) =
+        Running::start_and_read_line("cimd_server", folder.path(), node("cimd_server.mjs").arg(folder.path()));
+    let told: Value = serde_json::from_str(&line).expect("one line of JSON");
+    let port = told["port"].as_u64().expect("a port");
+    let mut arguments = vec!["--outbound-ca-file".to_owned(), told["ca"].as_str().expect("a file").to_owned()];
+    for host in ["claude.ai", "client.example"] {
+        arguments.extend([
+            "--outbound-resolve".to_owned(),
+            format!("{host}:443=127.0.0.1:{port}"),
+            "--cimd-allow".to_owned(),
+            host.to_owned(),
+        ]);
+    }
+    let world = World::serve(Login::Emulator, Setup { arguments, ..Setup::default() });
+    let document = if client == "claude" {
+        "https://claude.ai/oauth/claude-code-client-metadata"
+    } else {
+        "https://client.example/oauth/client.json"
+    };
+    let mut command = if client == "python" || client == "claude" {
+        python("python_sdk.py")
+    } else {
+        let mut command = node("ts_sdk.mjs");
+        command.args(["--sdk", client]);
+        command
+    };
+    command.arg(world.mcp_url("python")).args(["--cimd", document]).args(["--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("a client with a document", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}

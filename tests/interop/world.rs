@@ -1,0 +1,221 @@
+//! What one test needs around it: an identity provider, MCP servers, and the gateway between.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{Running, free_port, node, python, scratch};
+
+/// Seconds an access token lives in these tests.
+pub const ACCESS_TOKEN_TTL: u64 = 5;
+/// Seconds after which such a token has expired for client and gateway alike.
+pub const PAST_EXPIRY: u64 = 8;
+
+/// Who signs people in.
+#[derive(Debug, Clone, Copy)]
+pub enum Login {
+    /// WorkOS's own emulator.
+    Emulator,
+    /// The stricter double of `tests/support/fake_workos.rs`, run as the example `fake_workos`.
+    Double,
+}
+
+/// Everything of one test. Fields drop in order: the gateway first.
+pub struct World {
+    _gateway: Running,
+    /// `http://localhost:PORT`
+    pub origin: String,
+    /// The upstream of `/mcp/python`, straight.
+    pub python_upstream: String,
+    _provider: Running,
+    _upstreams: Vec<Running>,
+    _folder: TempDir,
+}
+
+/// What a test changes of the gateway's set-up.
+#[derive(Default)]
+pub struct Setup {
+    /// Merged into `options.gateway`.
+    pub gateway_options: Value,
+    /// Further arguments of `serve`.
+    pub arguments: Vec<String>,
+}
+
+impl World {
+    /// `doorward serve` with `/mcp/python` (sessions and stateless) and `/mcp/everything` (sessions only).
+    pub fn serve(login: Login, setup: Setup) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (provider, provider_url, secret) = start_provider(login, folder.path());
+        let (upstreams, python_upstream, everything) = start_upstreams(folder.path());
+        let config = folder.path().join("config");
+        fs::create_dir(&config).expect("a config folder");
+        write(&config.join("policies.json"), &policies(&provider_url, &setup.gateway_options));
+        write(&config.join("routes.oas.json"), &routes(&[("python", &python_upstream), ("everything", &everything)]));
+
+        let port = free_port();
+        let origin = format!("http://localhost:{port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command
+            .current_dir(folder.path())
+            .env("WORKOS_CLIENT_ID", "client_01KC6057N3C66XJAXZ65YHAC72")
+            .env("WORKOS_API_KEY", secret)
+            .arg("serve")
+            .args(["--config-dir".as_ref(), config.as_os_str()])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--public-url", &origin])
+            .args(["--database-url", "sqlite://gateway.db"])
+            .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
+            .args(["--metrics-listen", &format!("127.0.0.1:{}", free_port())])
+            .args(["--upstream-allow", "127.0.0.0/8"])
+            .args(setup.arguments);
+        let gateway = start_gateway(folder.path(), &mut command, port);
+        Self { _gateway: gateway, origin, python_upstream, _provider: provider, _upstreams: upstreams, _folder: folder }
+    }
+
+    /// The MCP endpoint of a route.
+    pub fn mcp_url(&self, slug: &str) -> String {
+        format!("{}/mcp/{slug}", self.origin)
+    }
+}
+
+/// `doorward dev` in an empty folder, with the built-in demo server and the development login.
+pub struct Dev {
+    _gateway: Running,
+    pub origin: String,
+    _folder: TempDir,
+}
+
+impl Dev {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command
+            .current_dir(folder.path())
+            .arg("dev")
+            .arg(folder.path())
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--metrics-listen", &format!("127.0.0.1:{}", free_port())]);
+        Self {
+            _gateway: start_gateway(folder.path(), &mut command, port),
+            origin: format!("http://localhost:{port}"),
+            _folder: folder,
+        }
+    }
+}
+
+fn start_gateway(folder: &Path, command: &mut Command, port: u16) -> Running {
+    let mut gateway = Running::start("doorward", folder, command);
+    gateway.wait_until(|| is_ready(port));
+    gateway
+}
+
+/// Asks `/readyz` as the smallest of all HTTP clients.
+fn is_ready(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    let mut answer = [0; 12];
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .and_then(|()| stream.write_all(request.as_bytes()))
+        .and_then(|()| stream.read_exact(&mut answer))
+        .is_ok_and(|()| answer.ends_with(b"200"))
+}
+
+fn start_provider(login: Login, folder: &Path) -> (Running, String, String) {
+    let mut command = match login {
+        Login::Emulator => node("emulator.mjs"),
+        Login::Double => {
+            let examples = Path::new(env!("CARGO_BIN_EXE_doorward")).with_file_name("examples");
+            Command::new(examples.join("fake_workos"))
+        }
+    };
+    let (running, line) = Running::start_and_read_line("provider", folder, &mut command);
+    let told: Value = serde_json::from_str(&line).expect("one line of JSON");
+    let text = |name: &str| told[name].as_str().expect("url and apiKey").to_owned();
+    (running, text("url"), text("apiKey"))
+}
+
+fn start_upstreams(folder: &Path) -> (Vec<Running>, String, String) {
+    let (python_port, everything_port) = (free_port(), free_port());
+    let mut upstreams = vec![
+        Running::start("upstream-python", folder, python("upstream_python.py").arg(python_port.to_string())),
+        Running::start(
+            "upstream-everything",
+            folder,
+            node("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+                .arg("streamableHttp")
+                .env("PORT", everything_port.to_string()),
+        ),
+    ];
+    for (upstream, port) in upstreams.iter_mut().zip([python_port, everything_port]) {
+        upstream.wait_until(|| TcpStream::connect(("localhost", port)).is_ok());
+    }
+    (upstreams, format!("http://localhost:{python_port}/mcp"), format!("http://localhost:{everything_port}/mcp"))
+}
+
+fn policies(provider_url: &str, gateway_options: &Value) -> Value {
+    let mut gateway = json!({ "accessTokenTtlSeconds": ACCESS_TOKEN_TTL });
+    if let (Value::Object(all), Value::Object(changes)) = (&mut gateway, gateway_options) {
+        all.extend(changes.clone());
+    }
+    json!({
+        "policies": [{
+            "name": "login",
+            "policyType": "mcp-workos-oauth-inbound",
+            "handler": {
+                "module": "$import(@zuplo/runtime/mcp-gateway)",
+                "export": "McpWorkosOAuthInboundPolicy",
+                "options": {
+                    "clientId": "$env(WORKOS_CLIENT_ID)",
+                    "clientSecret": "$env(WORKOS_API_KEY)",
+                    "apiUrl": provider_url,
+                    "gateway": gateway,
+                },
+            },
+        }],
+        "corsPolicies": [],
+    })
+}
+
+fn routes(upstreams: &[(&str, &str)]) -> Value {
+    let paths: serde_json::Map<_, _> = upstreams
+        .iter()
+        .map(|(slug, upstream)| {
+            let route = json!({
+                "operationId": slug,
+                "summary": format!("The {slug} server"),
+                "x-zuplo-route": {
+                    "corsPolicy": "none",
+                    "handler": {
+                        "module": "$import(@zuplo/runtime/mcp-gateway)",
+                        "export": "McpProxyHandler",
+                        "options": { "rewritePattern": upstream, "forwardIdentity": "headers" },
+                    },
+                    "policies": { "inbound": ["login"] },
+                },
+            });
+            (format!("/mcp/{slug}"), json!({ "get,post": route }))
+        })
+        .collect();
+    json!({ "openapi": "3.1.0", "info": { "title": "Interop", "version": "1" }, "paths": paths })
+}
+
+fn write(path: &Path, document: &Value) {
+    fs::write(path, document.to_string()).expect("a config file");
+}
+
+/// Where screenshots and results of a run are kept.
+pub fn results(name: &str) -> std::path::PathBuf {
+    let folder = scratch().join("results").join(name);
+    fs::create_dir_all(&folder).expect("a results folder");
+    folder
+}
