@@ -97,11 +97,10 @@ async fn log_in(mcp_url: &str, saved: Saved) -> AuthorizationManager {
     let request = AuthorizationRequest::new("http://127.0.0.1:43120/callback").with_client_name("Interop Rust");
     state.start_authorization(request).await.expect("discovery and registration");
     let authorize = state.get_authorization_url().await.expect("a URL");
-    let callback = tokio::task::spawn_blocking(move || {
-        run("robot.mjs", node("robot.mjs").arg(authorize), Duration::from_secs(60))
-    })
-    .await
-    .expect("the robot");
+    let callback =
+        tokio::task::spawn_blocking(move || run("robot.mjs", node("robot.mjs").arg(authorize), Duration::from_mins(1)))
+            .await
+            .expect("the robot");
     let callback = callback.lines().last().expect("the callback");
     state.handle_callback_url(callback).await.expect("the code exchange");
     state.into_authorization_manager().expect("authorized")
