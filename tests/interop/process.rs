@@ -174,3 +174,10 @@ pub fn python(script: &str) -> Command {
     command.current_dir(scratch()).env("NODE", node_path()).arg(scratch().join(script));
     command
 }
+
+/// A program of the Python environment, in the scratch folder.
+pub fn python_program(name: &str) -> Command {
+    let mut command = Command::new(scratch().join("venv/bin").join(name));
+    command.current_dir(scratch());
+    command
+}

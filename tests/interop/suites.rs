@@ -5,10 +5,15 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::process::{Running, node, python, run};
+use crate::process::{Running, node, node_path, python, python_program, run, scratch};
 use crate::world::{Dev, Login, PAST_EXPIRY, Setup, World, results};
 
 const LIMIT: Duration = Duration::from_mins(4);
+
+/// For suites that take a token once and keep it.
+fn with_token_life(seconds: u64) -> Setup {
+    Setup { gateway_options: json!({ "accessTokenTtlSeconds": seconds }), ..Setup::default() }
+}
 
 /// DISC-6, DISC-7, DISC-10, AUTHZ-12, CODE-12: the authorization suite passes at both issuers.
 #[test]
@@ -24,11 +29,49 @@ fn the_conformance_suite_accepts_the_authorization_server() {
 #[test]
 #[ignore = "needs the clients that ./test installs"]
 fn the_conformance_suite_sees_no_difference_between_gateway_and_upstream() {
-    let setup = Setup { gateway_options: json!({ "accessTokenTtlSeconds": 600 }), ..Setup::default() };
-    let world = World::serve(Login::Emulator, setup);
+    let world = World::serve(Login::Emulator, with_token_life(600));
     let mut command = node("conformance.mjs");
     command.args(["server", &world.mcp_url("python")]).args(["--direct", &world.python_upstream]);
     run("conformance.mjs server", &mut command, LIMIT);
+}
+
+/// AUTHZ-8, CODE-11, CODE-12, REFR-3: a scanner signs in twice, for two routes, probes the endpoints and grades the gateway.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn the_authorization_scanner_gives_its_best_grade() {
+    let world = World::serve(Login::Emulator, with_token_life(600));
+    let home = tempfile::tempdir().expect("a home for its tokens");
+    let robot = format!("{} {} %s", node_path().display(), scratch().join("robot.mjs").display());
+    let scanner = |arguments: &[&str]| {
+        let mut command = python_program("mcp-authlab");
+        command.args(arguments).arg(world.mcp_url("python")).arg("--no-color");
+        command.env("BROWSER", &robot).env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
+        run("mcp-authlab", &mut command, LIMIT)
+    };
+    let other = world.mcp_url("everything");
+    let logged_in = scanner(&["login", "--thorough", "--foreign-resource", &other]);
+    let scanned = scanner(&["scan", "--fail-under", "A"]);
+    for line in logged_in.lines().chain(scanned.lines()) {
+        assert!(!line.trim_start().starts_with('✗'), "{line}\n{scanned}");
+    }
+}
+
+/// STRM-9: a second opinion on 2026-07-28 finds the same through the gateway as straight at the upstream.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn the_stateless_checker_sees_no_difference_between_gateway_and_upstream() {
+    let world = World::serve(Login::Emulator, with_token_life(600));
+    let token = run("obtain_token.mjs", node("obtain_token.mjs").arg(world.mcp_url("python")), LIMIT);
+    let token: Value = serde_json::from_str(&token).expect("one line of JSON");
+    let check = |url: &str| {
+        let mut command = python_program("mcpcheck");
+        command.arg(url).args(["--legacy-probes", "--probe", "all", "--no-color"]);
+        command.env("MCPCHECK_TOKEN", token["accessToken"].as_str().expect("a token"));
+        let said = run("mcpcheck", &mut command, LIMIT);
+        // The heading names the URL.
+        said.lines().filter(|line| !line.contains("http://localhost")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(check(&world.python_upstream), check(&world.mcp_url("python")));
 }
 
 /// CONS-11, OPS-10: Chromium gets through login and consent, for a loopback and for a private-use redirect.
