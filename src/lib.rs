@@ -38,9 +38,10 @@
 //! | `askama` | `web` |
 //! | `clap` | `cli` |
 
-pub mod config;
+#[path = "config"]
+pub mod config { pub mod model; }
 pub mod crypto;
 pub mod domain;
 pub mod identity;
 pub mod oauth;
-pub mod web;
+pub mod store;

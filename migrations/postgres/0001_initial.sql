@@ -48,7 +48,7 @@ CREATE TABLE transactions (
     stage       TEXT    NOT NULL,
     subject_id  TEXT,
     grant_id    TEXT,
-    state_hash  BYTEAUNIQUE,
+    state_hash  BYTEA UNIQUE,
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL
 );

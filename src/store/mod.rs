@@ -18,6 +18,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use audit::AuditRecord;
 pub use clients::StoredClient;
+pub use documents::DocumentRow;
 pub use grants::{NewRefreshToken, RevocationReason};
 pub use keys::{KeyKind, StoredKey};
 pub use open::OpenError;

@@ -1,0 +1,213 @@
+//! Puts the gateway together: what lives as long as the process, and what a configuration makes of it.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::CertificateDer;
+
+use super::documents::StoredDocuments;
+use super::settings::Settings;
+use crate::authorization::{AuthorizationServer, Clients, DerivationError, DerivationKeys};
+use crate::config::model::{GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
+use crate::crypto::Sealer;
+use crate::domain::{Clock, Random, SystemClock, SystemRandom};
+use crate::identity::IdentityProvider;
+use crate::identity::dev::DevLogin;
+use crate::identity::workos::WorkOs;
+use crate::keys::{AccessTokenIssuer, Keys, KeysError, Revocations};
+use crate::oauth::scope::ScopeCatalog;
+use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
+use crate::proxy::Proxy;
+use crate::store::{RevocationReason, Store};
+use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
+
+/// Why the gateway did not start. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] crate::store::OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Derivation(#[from] DerivationError),
+    #[error("no --secret-key: give 32 random bytes in base64, as `openssl rand -base64 32` makes them")]
+    NoSecretKey,
+    #[error("--public-url {0}")]
+    PublicUrl(#[from] OriginError),
+    #[error("--outbound-ca-file {path}: {source}")]
+    CaFile { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("{0}")]
+    Tls(String),
+    #[error("the demo server could not start: {0}")]
+    Demo(String),
+}
+
+/// What lives as long as the process.
+pub struct Assembly {
+    pub settings: Settings,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub sealer: Sealer,
+    pub keys: Arc<Keys>,
+    pub derivation: Arc<DerivationKeys>,
+    pub revocations: Arc<Revocations>,
+    pub outbound: Outbound,
+    pub origins: Origins,
+    current: std::sync::OnceLock<SharedGateway>,
+}
+
+impl Assembly {
+    /// Opens the store and its keys.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(settings: Settings, signing_alg: SigningAlg) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let sealer = Sealer::new(&settings.secret_keys).ok_or(StartError::NoSecretKey)?;
+        let origins = Origins::new(&settings.public_urls)?;
+        let outbound = Outbound::new(&OutboundSettings {
+            cimd_allow: settings.cimd_allow.clone(),
+            allow_loopback: settings.development.is_some(),
+            extra_roots: read_roots(&settings)?,
+            resolve: settings.outbound_resolve.clone(),
+        })?;
+        let store = Store::open(&settings.database_url).await?;
+        let now = clock.now();
+        let keys = Keys::load(&store, &sealer, signing_alg, &*random, now).await?;
+        let derivation = DerivationKeys::load(&store, &sealer, &*random, now).await?;
+        Ok(Self {
+            settings,
+            store,
+            clock,
+            random,
+            sealer,
+            keys: Arc::new(keys),
+            derivation: Arc::new(derivation),
+            revocations: Arc::new(Revocations::default()),
+            outbound,
+            origins,
+            current: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// The gateway under a configuration.
+    #[must_use]
+    pub fn gateway(&self, config: GatewayConfig) -> Gateway {
+        let config = Arc::new(config);
+        let dev_login = config
+            .login
+            .as_ref()
+            .filter(|login| matches!(login.provider, LoginProvider::Development))
+            .map(|_| Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone())));
+        let authorization = config.login.clone().map(|policy| self.authorization(&config, policy, dev_login.clone()));
+        let development = self
+            .settings
+            .development
+            .map(|development| Development { login: dev_login, auto_approve: development.auto_approve });
+        Gateway {
+            origins: self.origins.clone(),
+            trusted_proxies: self.settings.trusted_proxies.clone(),
+            base_path: self.settings.base_path.clone(),
+            store: self.store.clone(),
+            keys: Arc::clone(&self.keys),
+            proxy: self.proxy(&config),
+            config,
+            authorization,
+            development,
+            random: Arc::clone(&self.random),
+        }
+    }
+
+    fn authorization(
+        &self,
+        config: &Arc<GatewayConfig>,
+        policy: LoginPolicy,
+        dev_login: Option<Arc<DevLogin>>,
+    ) -> AuthorizationServer {
+        let documents = policy.gateway.cimd_enabled.then(|| {
+            let store = Arc::new(StoredDocuments(self.store.clone()));
+            Arc::new(ClientDocuments::new(self.outbound.clone(), DocumentPolicy::of(&policy.gateway), store))
+        });
+        let identity: Arc<dyn IdentityProvider> = match (&policy.provider, dev_login) {
+            (LoginProvider::Development, Some(login)) => login,
+            (LoginProvider::Development, None) => {
+                Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone()))
+            }
+            (LoginProvider::WorkOs(options), _) => Arc::new(WorkOs::new(
+                options.clone(),
+                policy.scope.clone(),
+                &policy.browser_login,
+                self.outbound.trusted_client().clone(),
+            )),
+        };
+        AuthorizationServer {
+            store: self.store.clone(),
+            config: Arc::clone(config),
+            scopes: ScopeCatalog::new(&policy.gateway.scopes),
+            identity,
+            clients: Clients::new(self.store.clone(), &policy.gateway.clients, documents),
+            issuer: Arc::new(AccessTokenIssuer::new(Arc::clone(&self.keys))),
+            revocations: Arc::clone(&self.revocations),
+            derivation: Arc::clone(&self.derivation),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            base_path: self.settings.base_path.clone(),
+            policy,
+        }
+    }
+
+    /// Makes a gateway the present one.
+    pub fn install(&self, gateway: Gateway) -> SharedGateway {
+        let gateway = Arc::new(gateway);
+        let shared = self.current.get_or_init(|| Arc::new(ArcSwap::new(Arc::clone(&gateway))));
+        shared.store(gateway);
+        Arc::clone(shared)
+    }
+
+    /// Ends the grants of static clients that the configuration no longer declares (STAT-4).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn revoke_removed_clients(&self, gateway: &Gateway) -> Result<(), crate::store::StoreError> {
+        let Some(server) = &gateway.authorization else { return Ok(()) };
+        let now = self.clock.now();
+        for client in self.store.clients_with_grants(now).await? {
+            if !server.clients.is_configured(&client) {
+                let ended = self.store.revoke_client_grants(&client, RevocationReason::ClientRemoved, now).await?;
+                tracing::info!(event = "mcp_auth_client_removed", clientId = %client, grants = ended);
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a registration may lie idle under the present configuration.
+    #[must_use]
+    pub fn client_idle(&self) -> Duration {
+        self.current
+            .get()
+            .and_then(|shared| shared.load().authorization.as_ref().map(|server| server.options().client_idle))
+            .unwrap_or(Duration::from_secs(90 * 24 * 3600))
+    }
+}
+
+fn read_roots(settings: &Settings) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let mut roots = Vec::new();
+    for path in &settings.outbound_ca_files {
+        let failed = |source| StartError::CaFile { path: path.clone(), source };
+        let reader = BufReader::new(File::open(path).map_err(failed)?);
+        for certificate in CertificateDer::pem_reader_iter(reader) {
+            roots.push(certificate.map_err(|error| failed(std::io::Error::other(error.to_string())))?);
+        }
+    }
+    Ok(roots)
+}

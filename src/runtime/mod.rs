@@ -1,0 +1,14 @@
+//! The running process: assembling the gateway, the listener, background work, signals.
+//!
+//! Owns the order in which things start and stop. Decides nothing about requests.
+
+mod assemble;
+mod background;
+mod documents;
+mod lifecycle;
+mod listener;
+mod settings;
+
+pub use assemble::{Assembly, StartError};
+pub use lifecycle::{ConfigSource, run};
+pub use settings::{DevelopmentSettings, Settings};
