@@ -3,6 +3,17 @@
 //! Owns the conversation with the provider (authorization URL, code exchange, verification of what comes
 //! back, sign-out URL). Must not know of MCP clients, consent or our own tokens.
 
+mod bounded;
+mod dev;
+mod jwks;
+mod workos;
+mod workos_error;
+mod workos_token;
+
+pub use dev::{CustomPerson, DevLogin, DevPerson};
+pub use jwks::{RemoteJwks, TokenFault};
+pub use workos::WorkOs;
+
 use async_trait::async_trait;
 use url::Url;
 
@@ -28,6 +39,21 @@ pub trait IdentityProvider: Send + Sync + 'static {
 
     /// Where to send the browser to end the provider's own session, when the provider has such a place.
     fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url>;
+
+    /// What `error=` on the callback means. The description is the provider's free text: it may be looked at,
+    /// never kept (IDP-6).
+    fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError {
+        let _ = (description, redirect_uri);
+        match error {
+            "access_denied" => LoginError::AccessDenied,
+            "login_required" | "interaction_required" | "account_selection_required" | "consent_required" => {
+                LoginError::Interactive(InteractiveStep::Other)
+            }
+            "temporarily_unavailable" | "server_error" => LoginError::Unavailable("it says so".to_owned()),
+            "unauthorized_client" => LoginError::SetUp(SetUpFault::UnknownClient),
+            _ => LoginError::Untrusted("an error on the callback that has no meaning here".to_owned()),
+        }
+    }
 }
 
 /// One login about to start.

@@ -1,0 +1,27 @@
+//! Built-in copies of well-known clients' metadata documents, for when the live one cannot be had: their host
+//! answers 403 to some data-centre addresses (CIMD-8). Copied November 2026.
+
+const KNOWN: &[(&str, &str)] = &[
+    ("https://claude.ai/oauth/mcp-oauth-client-metadata", include_str!("known_clients/claude.json")),
+    ("https://claude.ai/oauth/claude-code-client-metadata", include_str!("known_clients/claude-code.json")),
+];
+
+/// The built-in document of a client id.
+pub(super) fn document(url: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|(known, _)| *known == url).map(|(_, document)| *document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixTime;
+    use crate::oauth::client_id_metadata::{ClientIdUrl, parse_document};
+
+    #[test]
+    fn every_built_in_document_is_a_valid_one_cimd_8() {
+        for (url, document) in KNOWN {
+            let url = ClientIdUrl::parse(url).unwrap();
+            parse_document(&url, document.as_bytes(), UnixTime(0)).unwrap();
+        }
+    }
+}
