@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart};
-use crate::crypto::{SecretHash, Sealer, base64url, base64url_decode};
+use crate::crypto::{Sealer, SecretHash, base64url, base64url_decode};
 use crate::domain::{Person, Random, SubjectId, UnixTime};
 
 const ISSUER: &str = "urn:doorward:dev-login";
@@ -23,26 +23,17 @@ pub struct DevLogin {
     sealer: Sealer,
     /// `/` or `/prefix/`.
     base_path: String,
-}
-
-/// A person the page offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DevPerson {
-    /// Value of the form's `person`.
-    pub key: &'static str,
-    pub person: Person,
+    people: Vec<(&'static str, Person)>,
 }
 
 /// The form's fields for anyone else, as typed; lists are separated by commas or blanks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct CustomPerson {
-    pub email: String,
-    pub name: String,
-    pub organization: String,
-    pub roles: String,
-    pub groups: String,
-    pub permissions: String,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CustomPerson<'a> {
+    pub email: Option<&'a str>,
+    pub name: Option<&'a str>,
+    pub organization: Option<&'a str>,
+    pub roles: Option<&'a str>,
+    pub permissions: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,52 +47,36 @@ struct Code {
 impl DevLogin {
     #[must_use]
     pub fn new(sealer: Sealer, base_path: impl Into<String>) -> Self {
-        Self { sealer, base_path: base_path.into() }
+        Self { sealer, base_path: base_path.into(), people: ready_people() }
     }
 
-    /// The ready people: an admin, a member and a guest.
+    /// The ready people, an admin, a member and a guest, each with the value of the form's `person`.
     #[must_use]
-    pub fn people() -> Vec<DevPerson> {
-        let ready = |key, name: [&str; 2], organization: &str, permissions: &[&str]| DevPerson {
-            key,
-            person: Person {
-                given_name: Some(name[0].to_owned()),
-                family_name: Some(name[1].to_owned()),
-                organization_id: Some(organization.to_owned()),
-                roles: vec![key.to_owned()],
-                permissions: permissions.iter().map(|&permission| permission.to_owned()).collect(),
-                ..person(&format!("{}@example.com", name[0].to_ascii_lowercase()), Some(name.join(" ")))
-            },
-        };
-        vec![
-            ready("admin", ["Ada", "Admin"], "org_example", &["tools:read", "tools:write", "tools:manage"]),
-            ready("member", ["Max", "Member"], "org_example", &["tools:read", "tools:write"]),
-            ready("guest", ["Gwen", "Guest"], "org_partner", &["tools:read"]),
-        ]
+    pub fn people(&self) -> &[(&'static str, Person)] {
+        &self.people
     }
 
-    /// The ready person with this key.
+    /// Whom `dev --auto-approve` signs in: the admin.
     #[must_use]
-    pub fn ready_person(key: &str) -> Option<Person> {
-        Self::people().into_iter().find(|ready| ready.key == key).map(|ready| ready.person)
+    pub fn first_person(&self) -> Person {
+        self.people.first().map_or_else(|| person("admin@example.com", None), |(_, person)| person.clone())
     }
 
     /// The person a form describes; `None` without something like an e-mail address, or with a field that is
     /// too long.
     #[must_use]
-    pub fn custom_person(form: &CustomPerson) -> Option<Person> {
-        let fields = [&form.email, &form.name, &form.organization, &form.roles, &form.groups, &form.permissions];
-        let email = form.email.trim();
+    pub fn custom_person(&self, form: &CustomPerson<'_>) -> Option<Person> {
+        let fields = [form.email, form.name, form.organization, form.roles, form.permissions];
+        let email = form.email?.trim();
         let plausible = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
-        if !plausible || fields.iter().any(|field| field.len() > LONGEST_FIELD) {
+        if !plausible || fields.into_iter().flatten().any(|field| field.len() > LONGEST_FIELD) {
             return None;
         }
         Some(Person {
-            organization_id: text(&form.organization),
-            roles: list(&form.roles),
-            groups: list(&form.groups),
-            permissions: list(&form.permissions),
-            ..person(email, text(&form.name))
+            organization_id: form.organization.and_then(text),
+            roles: list(form.roles),
+            permissions: list(form.permissions),
+            ..person(email, form.name.and_then(text))
         })
     }
 
@@ -155,6 +130,26 @@ impl IdentityProvider for DevLogin {
     }
 }
 
+fn ready_people() -> Vec<(&'static str, Person)> {
+    let ready = |role, given: &str, family: &str, organization: &str, permissions: &[&str]| {
+        let bare = person(&format!("{}@example.com", given.to_ascii_lowercase()), Some(format!("{given} {family}")));
+        let person = Person {
+            given_name: Some(given.to_owned()),
+            family_name: Some(family.to_owned()),
+            organization_id: Some(organization.to_owned()),
+            roles: vec![String::from(role)],
+            permissions: permissions.iter().map(|&permission| permission.to_owned()).collect(),
+            ..bare
+        };
+        (role, person)
+    };
+    vec![
+        ready("admin", "Ada", "Admin", "org_example", &["tools:read", "tools:write", "tools:manage"]),
+        ready("member", "Max", "Member", "org_example", &["tools:read", "tools:write"]),
+        ready("guest", "Gwen", "Guest", "org_partner", &["tools:read"]),
+    ]
+}
+
 /// A verified person with an address and nothing else.
 fn person(email: &str, name: Option<String>) -> Person {
     let subject = email.to_lowercase();
@@ -182,8 +177,8 @@ fn text(field: &str) -> Option<String> {
     Some(field.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn list(field: &str) -> Vec<String> {
-    field.split([',', ' ']).filter_map(text).collect()
+fn list(field: Option<&str>) -> Vec<String> {
+    field.unwrap_or_default().split([',', ' ']).filter_map(text).collect()
 }
 
 #[cfg(test)]
@@ -213,19 +208,21 @@ mod tests {
     #[tokio::test]
     async fn the_chosen_person_signs_in() {
         let dev = provider();
-        let admin = DevLogin::ready_person("admin").unwrap();
+        let (key, admin) = dev.people()[0].clone();
         let code = dev.seal_code(&admin, "s1", UnixTime(1000), &SystemRandom);
         let login = dev.exchange(&come_back(&code, "s1", 1059)).await.unwrap();
         assert_eq!(login.person, admin);
-        assert_eq!(login.person.roles, ["admin"]);
+        assert_eq!(login.person.roles, [key]);
     }
 
     #[tokio::test]
     async fn a_code_is_good_for_its_own_login_and_for_a_minute() {
         let dev = provider();
-        let guest = DevLogin::ready_person("guest").unwrap();
+        let (_, guest) = dev.people()[2].clone();
         let code = dev.seal_code(&guest, "s1", UnixTime(1000), &SystemRandom);
-        for (code, state, now) in [(code.as_str(), "s2", 1000), (&code, "s1", 1060), ("AAAA", "s1", 1000), ("?", "s1", 1000)] {
+        for (code, state, now) in
+            [(code.as_str(), "s2", 1000), (&code, "s1", 1060), ("AAAA", "s1", 1000), ("?", "s1", 1000)]
+        {
             let refused = dev.exchange(&come_back(code, state, now)).await;
             assert_eq!(refused.unwrap_err(), LoginError::CodeRejected);
         }
@@ -236,16 +233,16 @@ mod tests {
     #[test]
     fn anyone_else_can_be_described_in_the_form() {
         let form = CustomPerson {
-            email: " Eve@example.org ".into(),
-            roles: "admin, auditor".into(),
-            permissions: "a:b,,c:d".into(),
+            email: Some(" Eve@example.org "),
+            roles: Some("admin, auditor"),
+            permissions: Some("a:b,,c:d"),
             ..CustomPerson::default()
         };
-        let eve = DevLogin::custom_person(&form).unwrap();
+        let eve = provider().custom_person(&form).unwrap();
         assert_eq!(eve.email.as_deref(), Some("Eve@example.org"));
         assert_eq!((eve.roles.len(), eve.permissions.len()), (2, 2));
         assert_eq!(eve.organization_id, None);
-        assert!(DevLogin::custom_person(&CustomPerson::default()).is_none());
+        assert!(provider().custom_person(&CustomPerson::default()).is_none());
     }
 
     #[test]

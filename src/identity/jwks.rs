@@ -18,7 +18,7 @@ use super::bounded::{failure, read_body};
 use crate::domain::UnixTime;
 
 /// A set of this age is fetched anew, so that withdrawn keys go.
-const FRESH: Duration = Duration::from_secs(60 * 60);
+const FRESH: Duration = Duration::from_hours(1);
 /// Between two fetches for the sake of an unknown key id, and between attempts while the provider is down.
 const COOLDOWN: Duration = Duration::from_secs(30);
 

@@ -4,14 +4,13 @@
 //! back, sign-out URL). Must not know of MCP clients, consent or our own tokens.
 
 mod bounded;
-mod dev;
-mod jwks;
-mod workos;
+pub mod dev;
+pub mod jwks;
+pub mod workos;
 mod workos_error;
 mod workos_token;
 
-pub use dev::{CustomPerson, DevLogin, DevPerson};
-pub use jwks::{RemoteJwks, TokenFault};
+pub use dev::DevLogin;
 pub use workos::WorkOs;
 
 use async_trait::async_trait;
@@ -34,14 +33,11 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// Redeems the code of the callback, once, and verifies whom it names. Bounded by `remoteTimeoutMs`.
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError>;
 
-    /// What an `error` on the callback means. The description is matched, never shown or logged (WOS-5).
-    fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError;
-
     /// Where to send the browser to end the provider's own session, when the provider has such a place.
     fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url>;
 
-    /// What `error=` on the callback means. The description is the provider's free text: it may be looked at,
-    /// never kept (IDP-6).
+    /// What `error=` on the callback means. The description is the provider's free text: it may be matched,
+    /// never shown or logged (IDP-6, WOS-5).
     fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError {
         let _ = (description, redirect_uri);
         match error {

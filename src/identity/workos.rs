@@ -88,7 +88,8 @@ impl WorkOs {
         if !status.is_success() {
             return Err(workos_error::of_answer(status, &body, login.redirect_uri));
         }
-        serde_json::from_slice(&body).map_err(|_| LoginError::Untrusted("the answer is not what WorkOS sends".to_owned()))
+        serde_json::from_slice(&body)
+            .map_err(|_| LoginError::Untrusted("the answer is not what WorkOS sends".to_owned()))
     }
 
     async fn exchange_in_time(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
@@ -147,9 +148,7 @@ impl IdentityProvider for WorkOs {
 
     fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
         let mut url = endpoint(&self.base, &["user_management", "sessions", "logout"]);
-        url.query_pairs_mut()
-            .append_pair("session_id", provider_session)
-            .append_pair("return_to", return_to.as_str());
+        url.query_pairs_mut().append_pair("session_id", provider_session).append_pair("return_to", return_to.as_str());
         Some(url)
     }
 

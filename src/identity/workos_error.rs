@@ -42,8 +42,7 @@ pub(super) fn of_callback(error: &str, description: Option<&str>, redirect_uri: 
 
 /// `None` for a name that says nothing by itself.
 fn by_name(name: &str, description: Option<&str>, redirect_uri: &str) -> Option<LoginError> {
-    let unlisted =
-        || LoginError::SetUp(SetUpFault::RedirectUriNotListed { redirect_uri: redirect_uri.to_owned() });
+    let unlisted = || LoginError::SetUp(SetUpFault::RedirectUriNotListed { redirect_uri: redirect_uri.to_owned() });
     Some(match name {
         "organization_selection_required" => LoginError::Interactive(InteractiveStep::SelectOrganization),
         "email_verification_required" => LoginError::Interactive(InteractiveStep::VerifyEmail),
@@ -52,7 +51,10 @@ fn by_name(name: &str, description: Option<&str>, redirect_uri: &str) -> Option<
             LoginError::Interactive(InteractiveStep::Other)
         }
         _ if name.starts_with("mfa_") => LoginError::Interactive(InteractiveStep::Mfa),
-        "access_denied" | "user_not_found" | "no_users" | "profile_not_allowed_outside_organization"
+        "access_denied"
+        | "user_not_found"
+        | "no_users"
+        | "profile_not_allowed_outside_organization"
         | "signup_disabled" => LoginError::AccessDenied,
         "invalid_grant" | "invalid_code" => LoginError::CodeRejected,
         "invalid_client" | "invalid_client_secret" | "unauthorized" => LoginError::SetUp(SetUpFault::WrongSecret),

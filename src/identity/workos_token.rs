@@ -117,7 +117,11 @@ impl AcceptedClaims {
         let issuer = format!("{base}/user_management/{}", options.client_id);
         let mut issuers = vec![issuer.clone()];
         for host in [base, WORKOS_ISSUER] {
-            issuers.extend([host.to_owned(), format!("{host}/"), format!("{host}/user_management/{}", options.client_id)]);
+            issuers.extend([
+                host.to_owned(),
+                format!("{host}/"),
+                format!("{host}/user_management/{}", options.client_id),
+            ]);
         }
         issuers.extend(options.issuers.iter().cloned());
         let organization = options.organization_id.clone().or_else(|| match &options.selector {

@@ -24,9 +24,9 @@ use crate::oauth::client_id_metadata::{ClientIdUrl, parse_document};
 /// After a failed fetch the same URL is left alone this long (CIMD-6 allows 60 s).
 pub(super) const FAILURE_BACKOFF: Duration = Duration::from_secs(15);
 /// How long after its freshness a good copy stands in for a host that does not answer (CIMD-7 asks for a day).
-const STALE_WHILE_ERROR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const STALE_WHILE_ERROR: Duration = Duration::from_hours(7 * 24);
 const REMEMBERED_DOCUMENTS: u64 = 10_000;
-const REMEMBERED_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+const REMEMBERED_IDLE: Duration = Duration::from_hours(24);
 /// CIMD-13.
 const FETCHES_PER_HOST_AND_MINUTE: u32 = 30;
 
@@ -187,14 +187,13 @@ impl ClientDocuments {
     /// # Errors
     /// [`ClientDocumentError`].
     pub async fn resolve(&self, url: &ClientIdUrl, now: UnixTime) -> Result<Client, ClientDocumentError> {
-        let target = Url::parse(url.as_str())
-            .map_err(|_| ClientDocumentError::refused(url.as_str(), &"it is not a URL"))?;
+        let target =
+            Url::parse(url.as_str()).map_err(|_| ClientDocumentError::refused(url.as_str(), &"it is not a URL"))?;
         self.check_host(&target)?;
         if let Some(document) = self.policy.pinned.get(url.as_str()) {
             return parse(url, document.to_string().as_bytes(), now);
         }
-        let slot: Arc<Mutex<Remembered>> =
-            self.documents.get_with_by_ref(url.as_str(), async { Arc::default() }).await;
+        let slot: Arc<Mutex<Remembered>> = self.documents.get_with_by_ref(url.as_str(), async { Arc::default() }).await;
         let mut slot = slot.lock().await;
         if slot.copy.is_none() && !slot.store_was_asked {
             self.recall(url, &mut slot, now).await;
@@ -251,8 +250,12 @@ impl ClientDocuments {
         slot: &mut Remembered,
         now: UnixTime,
     ) -> Result<(), Failure> {
-        self.spend(target, now)
-            .map_err(|error| Failure { until: now, error, copy_helps: true, built_in_helps: true })?;
+        self.spend(target, now).map_err(|error| Failure {
+            until: now,
+            error,
+            copy_helps: true,
+            built_in_helps: true,
+        })?;
         let etag = slot.copy.as_ref().and_then(|copy| copy.etag.clone());
         let rules = FetchRules::new(Purpose::Cimd).unless_matches(etag);
         let fetch = self.outbound.fetch(target, &rules).await.map_err(|error| not_fetched(url, &error, now))?;

@@ -14,7 +14,7 @@ use super::freshness;
 use crate::domain::UnixTime;
 
 /// A key that is not in the set is looked for at the URL again, but not more often than this.
-const REFETCH_COOLDOWN: Duration = Duration::from_secs(60);
+const REFETCH_COOLDOWN: Duration = Duration::from_mins(1);
 
 /// The key set of one URL.
 #[derive(Default)]
@@ -69,7 +69,9 @@ impl ClientDocuments {
         self.spend(url, now)?;
         let fetched = match self.outbound.fetch(url, &FetchRules::new(Purpose::ClientKeys)).await {
             Ok(Fetch::Fetched(fetched)) => fetched,
-            Ok(Fetch::NotModified { .. }) => return Err(ClientDocumentError::refused(uri, &"it answers HTTP 304 unasked")),
+            Ok(Fetch::NotModified { .. }) => {
+                return Err(ClientDocumentError::refused(uri, &"it answers HTTP 304 unasked"));
+            }
             Err(error) => return Err(ClientDocumentError::fetching(uri, &error)),
         };
         let mut keys: JwkSet = serde_json::from_slice(&fetched.body)

@@ -160,11 +160,8 @@ impl Outbound {
     }
 
     async fn get(&self, url: &Url, rules: &FetchRules) -> Result<Fetch, FetchError> {
-        let mut request = self
-            .guarded
-            .get(url.clone())
-            .header(ACCEPT, rules.purpose.accept())
-            .header(ACCEPT_ENCODING, "identity");
+        let mut request =
+            self.guarded.get(url.clone()).header(ACCEPT, rules.purpose.accept()).header(ACCEPT_ENCODING, "identity");
         if let Some(etag) = &rules.if_none_match {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -237,31 +234,31 @@ async fn read_body(mut response: reqwest::Response, max_bytes: usize) -> Result<
 
 /// What went wrong underneath a failed request.
 fn cause(error: &reqwest::Error) -> FetchError {
-    for layer in layers(error) {
-        if let Some(failure) = layer.downcast_ref::<ResolveFailure>() {
+    let mut layer: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(this) = layer {
+        if let Some(failure) = this.downcast_ref::<ResolveFailure>() {
             return match failure {
                 ResolveFailure::Blocked(class) => FetchError::Blocked(*class),
                 ResolveFailure::NotFound => FetchError::Dns,
             };
         }
-        if let Some(tls) = layer.downcast_ref::<rustls::Error>() {
+        if let Some(tls) = this.downcast_ref::<rustls::Error>() {
             return FetchError::Tls(tls.to_string());
         }
+        layer = beneath(this);
     }
     if error.is_connect() { FetchError::Connect } else { FetchError::Broken }
 }
 
 /// The innermost message of an error.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
-    layers(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    beneath(error).map_or_else(|| error.to_string(), root_cause)
 }
 
-/// An error and all it wraps. An `io::Error` hides the error it carries from `source`.
-fn layers<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |layer| {
-        match layer.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(carried) => Some(carried as &(dyn Error + 'static)),
-            None => layer.source(),
-        }
-    })
+/// The error that `error` wraps. An `io::Error` hides the one it carries from `source`.
+fn beneath<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(carried) => Some(carried),
+        None => error.source(),
+    }
 }

@@ -6,15 +6,17 @@ use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
 
 /// Nothing is fetched again sooner.
-pub(super) const SHORTEST: Duration = Duration::from_secs(5 * 60);
+pub(super) const SHORTEST: Duration = Duration::from_mins(5);
 /// Nothing is believed longer without asking again.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_hours(24);
 
 /// The freshness an answer claims: `max-age` less `Age`, else `Expires` less `Date`. `None` when it claims
 /// nothing; zero for `no-store` and `no-cache`.
 pub(super) fn claimed(headers: &HeaderMap) -> Option<Duration> {
     let mut max_age = None;
-    for directive in headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')) {
+    for directive in
+        headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+    {
         let (name, value) = directive.trim().split_once('=').unwrap_or((directive.trim(), ""));
         match name.trim().to_ascii_lowercase().as_str() {
             "no-store" | "no-cache" => return Some(Duration::ZERO),

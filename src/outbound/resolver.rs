@@ -37,10 +37,8 @@ impl Guard {
             return Ok(());
         }
         let host = canonical(host);
-        let opened = self
-            .allowed
-            .iter()
-            .any(|(allowed, net)| *allowed == host && net.is_none_or(|net| net.contains(&address)));
+        let opened =
+            self.allowed.iter().any(|(allowed, net)| *allowed == host && net.is_none_or(|net| net.contains(&address)));
         if opened { Ok(()) } else { Err(class) }
     }
 }
@@ -108,7 +106,10 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(&[("inner.example".into(), Some("10.1.0.0/16".parse().unwrap())), ("Any.Example.".into(), None)], false)
+        Guard::new(
+            &[("inner.example".into(), Some("10.1.0.0/16".parse().unwrap())), ("Any.Example.".into(), None)],
+            false,
+        )
     }
 
     #[test]
