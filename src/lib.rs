@@ -39,9 +39,12 @@
 //! | `clap` | `cli` |
 
 #[path = "config"]
-pub mod config { pub mod model; }
+pub mod config {
+    pub mod model;
+}
 pub mod crypto;
 pub mod domain;
 pub mod identity;
+pub mod keys;
 pub mod oauth;
 pub mod store;

@@ -86,6 +86,12 @@ impl SecretHash {
         Self(sha256(secret))
     }
 
+    /// Wraps a digest that was computed already.
+    #[must_use]
+    pub fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// From a stored column; `None` when it has another length.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {

@@ -1,0 +1,16 @@
+//! Signing keys, and the tokens signed with them.
+//!
+//! Owns the key set and its publication (RFC 7517), access tokens (RFC 9068) made and verified, the list of
+//! revoked grants, and the identity assertion for upstreams. Must not know HTTP or OAuth endpoints.
+
+mod access_token;
+mod assertion;
+mod key_set;
+mod revocations;
+mod verifier;
+
+pub use access_token::{AccessTokenClaims, AccessTokenIssuer};
+pub use assertion::{AssertionIssuer, AssertionVerifier, IdentityClaims};
+pub use key_set::{Keys, KeysError, SignError};
+pub use revocations::Revocations;
+pub use verifier::{AccessTokenVerifier, TokenRefusal, VerifiedToken};

@@ -1,0 +1,221 @@
+//! Verifying access tokens on the data path (CHAL-2, CHAL-3, SEC-9): the signature once per token, then a
+//! bounded cache; audience, expiry and revocation on every request.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use super::access_token::verify_signature;
+use super::key_set::Keys;
+use super::revocations::Revocations;
+use crate::crypto::{SecretHash, sha256};
+use crate::domain::{ClientId, GrantId, SubjectId, UnixTime};
+use crate::oauth::scope::ScopeSet;
+
+/// Tokens whose signature is known to be good.
+const CACHED_TOKENS: u64 = 50_000;
+/// More bytes than any token of ours has.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// A token that is good now, for the route it was checked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedToken {
+    pub issuer: String,
+    pub subject: SubjectId,
+    pub client: ClientId,
+    pub grant: GrantId,
+    pub resource: String,
+    pub scope: ScopeSet,
+    pub expires_at: UnixTime,
+}
+
+/// Why a token is not good. For the log; the client is told `invalid_token` whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    #[error("not one of our tokens")]
+    Foreign,
+    #[error("expired")]
+    Expired,
+    #[error("issued for another route")]
+    WrongAudience,
+    #[error("issued under another origin")]
+    WrongIssuer,
+    #[error("its grant was revoked")]
+    Revoked,
+}
+
+impl TokenRefusal {
+    #[must_use]
+    pub fn reason_code(self) -> &'static str {
+        match self {
+            Self::Foreign => "token_foreign",
+            Self::Expired => "token_expired",
+            Self::WrongAudience => "token_wrong_audience",
+            Self::WrongIssuer => "token_wrong_issuer",
+            Self::Revoked => "token_revoked",
+        }
+    }
+}
+
+/// Verifies the access tokens of requests.
+pub struct AccessTokenVerifier {
+    keys: Arc<Keys>,
+    revocations: Arc<Revocations>,
+    cache: Cache<SecretHash, Arc<VerifiedToken>>,
+}
+
+impl AccessTokenVerifier {
+    #[must_use]
+    pub fn new(keys: Arc<Keys>, revocations: Arc<Revocations>) -> Self {
+        Self { keys, revocations, cache: Cache::new(CACHED_TOKENS) }
+    }
+
+    /// Checks a token for the route at `origin` + `path`. Both issuers of that origin are accepted: the origin
+    /// itself and the route's URL (DISC-13).
+    ///
+    /// # Errors
+    /// [`TokenRefusal`].
+    pub fn verify(&self, token: &str, origin: &str, path: &str, now: UnixTime) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+        let verified = self.known(token)?;
+        if verified.expires_at <= now {
+            return Err(TokenRefusal::Expired);
+        }
+        if verified.resource.strip_prefix(origin) != Some(path) {
+            return Err(TokenRefusal::WrongAudience);
+        }
+        if verified.issuer != origin && verified.issuer != verified.resource {
+            return Err(TokenRefusal::WrongIssuer);
+        }
+        if self.revocations.is_revoked(&verified.grant) {
+            return Err(TokenRefusal::Revoked);
+        }
+        Ok(verified)
+    }
+
+    #[must_use]
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    fn known(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenRefusal::Foreign);
+        }
+        let hash = SecretHash::from_digest(sha256(token.as_bytes()));
+        if let Some(verified) = self.cache.get(&hash) {
+            return Ok(verified);
+        }
+        let claims = verify_signature(&self.keys, token).ok_or(TokenRefusal::Foreign)?;
+        let verified = Arc::new(VerifiedToken {
+            issuer: claims.iss,
+            subject: SubjectId::new(claims.sub),
+            client: ClientId::new(claims.client_id),
+            grant: GrantId::new(claims.sid),
+            resource: claims.aud,
+            scope: ScopeSet::parse(&claims.scope),
+            expires_at: UnixTime(claims.exp),
+        });
+        self.cache.insert(hash, Arc::clone(&verified));
+        Ok(verified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::SigningAlg;
+    use crate::crypto::base64url;
+    use crate::keys::{AccessTokenClaims, AccessTokenIssuer};
+
+    const ORIGIN: &str = "https://gw.example";
+
+    fn claims() -> AccessTokenClaims {
+        AccessTokenClaims {
+            iss: ORIGIN.into(),
+            sub: "usr_1".into(),
+            aud: format!("{ORIGIN}/mcp/a"),
+            client_id: "dcr_1".into(),
+            exp: 2_000,
+            iat: 1_100,
+            jti: "1".into(),
+            scope: "mcp:tools".into(),
+            sid: "grt_1".into(),
+        }
+    }
+
+    fn setup(alg: SigningAlg) -> (AccessTokenIssuer, AccessTokenVerifier) {
+        let keys = Arc::new(Keys::ephemeral(alg).unwrap());
+        (AccessTokenIssuer::new(Arc::clone(&keys)), AccessTokenVerifier::new(keys, Arc::new(Revocations::default())))
+    }
+
+    // CHAL-2, CHAL-3, DISC-13
+    #[test]
+    fn a_token_is_good_for_its_route_and_origin_until_it_expires_or_is_revoked() {
+        for alg in [SigningAlg::Es256, SigningAlg::EdDsa] {
+            let (issuer, verifier) = setup(alg);
+            let token = issuer.issue(&claims()).unwrap();
+            let check = |origin, path, now| verifier.verify(&token, origin, path, UnixTime(now)).map(|_| ());
+            for _ in 0..2 {
+                assert_eq!(check(ORIGIN, "/mcp/a", 1_999), Ok(()));
+                assert_eq!(check(ORIGIN, "/mcp/a", 2_000), Err(TokenRefusal::Expired));
+                assert_eq!(check(ORIGIN, "/mcp/b", 1_500), Err(TokenRefusal::WrongAudience));
+                assert_eq!(check("https://other.example", "/mcp/a", 1_500), Err(TokenRefusal::WrongAudience));
+            }
+            let foreign = issuer.issue(&AccessTokenClaims { iss: "https://other.example".into(), ..claims() }).unwrap();
+            assert_eq!(verifier.verify(&foreign, ORIGIN, "/mcp/a", UnixTime(1_500)).unwrap_err(), TokenRefusal::WrongIssuer);
+            let bound = issuer.issue(&AccessTokenClaims { iss: format!("{ORIGIN}/mcp/a"), ..claims() }).unwrap();
+            assert!(verifier.verify(&bound, ORIGIN, "/mcp/a", UnixTime(1_500)).is_ok());
+            verifier.revocations().revoke(GrantId::new("grt_1"), UnixTime(3_000));
+            assert_eq!(check(ORIGIN, "/mcp/a", 1_500), Err(TokenRefusal::Revoked));
+        }
+    }
+
+    // SEC-9
+    #[test]
+    fn ten_thousand_mutated_tokens_are_all_refused() {
+        let (issuer, verifier) = setup(SigningAlg::Es256);
+        let token = issuer.issue(&claims()).unwrap();
+        let mut seed = 1u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).unwrap_or(0)
+        };
+        for _ in 0..10_000 {
+            let mut bytes = token.clone().into_bytes();
+            let at = next() % bytes.len();
+            let replacement = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."[next() % 65];
+            if bytes[at] == replacement {
+                bytes.truncate(at);
+            } else {
+                bytes[at] = replacement;
+            }
+            let mutated = String::from_utf8(bytes).unwrap();
+            assert!(verifier.verify(&mutated, ORIGIN, "/mcp/a", UnixTime(1_500)).is_err(), "{mutated}");
+        }
+    }
+
+    // SEC-9, CHAL-2
+    #[test]
+    fn the_header_cannot_choose_the_key_the_algorithm_or_the_type() {
+        let (issuer, verifier) = setup(SigningAlg::Es256);
+        let token = issuer.issue(&claims()).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        let kid = jsonwebtoken::decode_header(&token).unwrap().kid.unwrap();
+        for header in [
+            r#"{"alg":"none","typ":"at+jwt"}"#.to_owned(),
+            format!(r#"{{"alg":"none","typ":"at+jwt","kid":"{kid}"}}"#),
+            format!(r#"{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}"#),
+            format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{kid}"}}"#),
+            format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}","jku":"https://evil.example"}}"#),
+            r#"{"alg":"ES256","typ":"at+jwt"}"#.to_owned(),
+        ] {
+            for signature in [parts[2], ""] {
+                let forged = format!("{}.{}.{signature}", base64url(header.as_bytes()), parts[1]);
+                assert!(verifier.verify(&forged, ORIGIN, "/mcp/a", UnixTime(1_500)).is_err(), "{header}");
+            }
+        }
+        let (stranger, _) = setup(SigningAlg::Es256);
+        let foreign = stranger.issue(&claims()).unwrap();
+        assert_eq!(verifier.verify(&foreign, ORIGIN, "/mcp/a", UnixTime(1_500)).unwrap_err(), TokenRefusal::Foreign);
+    }
+}
