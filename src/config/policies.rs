@@ -1,0 +1,259 @@
+//! `policies.json`: which policies there are, and which of them is the login (gateway.md §2, §3).
+
+use super::diagnostic::{Place, Problems};
+use super::document::{Kind, Node};
+use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
+use super::routes::Known;
+use super::{Mode, gateway, raw, schema, workos};
+
+pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
+
+/// `policyType` and the `export` that belongs to it. Only the first is supported in this version.
+const TYPES: &[(&str, &str)] = &[
+    (WORKOS, "McpWorkosOAuthInboundPolicy"),
+    ("mcp-oauth-inbound", "McpOAuthInboundPolicy"),
+    ("mcp-auth0-oauth-inbound", "McpAuth0OAuthInboundPolicy"),
+    ("mcp-cognito-oauth-inbound", "McpCognitoOAuthInboundPolicy"),
+    ("mcp-clerk-oauth-inbound", "McpClerkOAuthInboundPolicy"),
+    ("mcp-entra-oauth-inbound", "McpEntraOAuthInboundPolicy"),
+    ("mcp-google-oauth-inbound", "McpGoogleOAuthInboundPolicy"),
+    ("mcp-keycloak-oauth-inbound", "McpKeycloakOAuthInboundPolicy"),
+    ("mcp-logto-oauth-inbound", "McpLogtoOAuthInboundPolicy"),
+    ("mcp-okta-oauth-inbound", "McpOktaOAuthInboundPolicy"),
+    ("mcp-onelogin-oauth-inbound", "McpOneLoginOAuthInboundPolicy"),
+    ("mcp-ping-oauth-inbound", "McpPingOAuthInboundPolicy"),
+    ("mcp-authkit-inbound", "McpAuthKitInboundPolicy"),
+    ("mcp-token-exchange-inbound", "McpTokenExchangeInboundPolicy"),
+    ("mcp-capability-filter-inbound", "McpCapabilityFilterInboundPolicy"),
+    ("mcp-access-inbound", "McpAccessInboundPolicy"),
+    ("rate-limit-inbound", "RateLimitInboundPolicy"),
+    ("set-headers-inbound", "SetHeadersInboundPolicy"),
+    ("remove-headers-inbound", "RemoveHeadersInboundPolicy"),
+    ("set-upstream-api-key-inbound", "SetUpstreamApiKeyInboundPolicy"),
+    ("audit-log-inbound", "AuditLogInboundPolicy"),
+];
+
+/// What routes may name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// An MCP OAuth policy.
+    Login,
+    /// Named, but with a problem of its own; nothing more can be said about routes that use it.
+    Unusable,
+}
+
+pub(super) struct Entry {
+    pub name: String,
+    pub role: Role,
+}
+
+pub(super) struct Policies {
+    pub entries: Vec<Entry>,
+    /// Whether the file could be read, so that a name that is missing is really missing.
+    pub complete: bool,
+    login: Option<Login>,
+}
+
+struct Login {
+    name: String,
+    options: raw::WorkOs,
+    node: Node,
+    /// The variables of the missing credentials, when the development login stands in.
+    stand_in: Option<(String, String)>,
+}
+
+/// Reads `policies.json`.
+pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) -> Policies {
+    let mut policies = Policies { entries: Vec::new(), complete: document.is_some(), login: None };
+    let Some(mut document) = document else { return policies };
+    let mut stand_in = None;
+    if let Some(Kind::List(items)) = document.get_mut("policies").map(|node| &mut node.kind) {
+        items.retain_mut(|item| {
+            let supported = check_type(item, problems);
+            if supported {
+                stand_in = stand_in.take().or(stand_in_credentials(item, mode, problems));
+            } else if let Some(name) = item.get("name").and_then(Node::as_text) {
+                policies.entries.push(Entry { name: name.to_owned(), role: Role::Unusable });
+            }
+            supported
+        });
+    }
+    let file: raw::Policies = schema::read(&mut document, problems);
+    if !file.cors_policies.is_empty() {
+        problems
+            .add("unsupported", document.find(&["corsPolicies"]).place, "`corsPolicies` is not supported yet in this version")
+            .help("leave the list empty; every route answers MCP clients in browsers as the protocol needs");
+    }
+    let nodes = document.find(&["policies"]).items();
+    for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
+        policies.add(policy, node, stand_in.take(), problems);
+    }
+    policies.check_names(&document, problems);
+    policies
+}
+
+impl Policies {
+    pub fn is_login(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name && entry.role == Role::Login)
+    }
+
+    fn add(&mut self, policy: raw::Policy, node: &Node, stand_in: Option<(String, String)>, problems: &mut Problems) {
+        let Some(name) = policy.name else {
+            self.complete = false;
+            return;
+        };
+        self.entries.push(Entry { name: name.clone(), role: Role::Login });
+        if let Some(first) = &self.login {
+            let first = first.name.clone();
+            problems
+                .add("conflict", node.find(&["policyType"]).place, format!("`{name}` is a second MCP OAuth policy"))
+                .help(format!("a project has one login for all its routes; keep `{first}` or this one"));
+            return;
+        }
+        if let Some(options) = policy.handler.and_then(|handler| handler.options) {
+            let node = node.find(&["handler", "options"]).clone();
+            self.login = Some(Login { name, options, node, stand_in });
+        }
+    }
+
+    fn check_names(&self, document: &Node, problems: &mut Problems) {
+        let mut seen: Vec<(&str, Place)> = Vec::new();
+        for name in document.find(&["policies"]).items().iter().filter_map(|policy| policy.get("name")) {
+            let Some(text) = name.as_text() else { continue };
+            if text.is_empty() || text.chars().any(char::is_control) {
+                problems.add("value", name.place, "a policy needs a name").help("such as `workos`");
+            } else if let Some((_, first)) = seen.iter().find(|(other, _)| *other == text) {
+                let first = problems.locate(*first, name.place);
+                problems
+                    .add("duplicate", name.place, format!("there are two policies named `{text}`"))
+                    .help(format!("the first stands {first}; names are unique"));
+            } else {
+                seen.push((text, name.place));
+            }
+        }
+    }
+
+    /// The login policy, typed. Anything wrong with it is in `problems`.
+    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
+        let login = self.login.as_ref()?;
+        let raw = &login.options;
+        if raw.id_jag.enabled {
+            problems
+                .add("unsupported", login.node.find(&["idJag", "enabled"]).place, "`idJag` is not supported yet in this version")
+                .help("leave `idJag` out, or set `enabled` to false");
+        }
+        if raw.scope.trim().is_empty() {
+            problems.add("value", login.node.find(&["scope"]).place, "`scope` is empty").help("the default is `openid profile email`");
+        }
+        let options = workos::resolve(raw, &login.node, problems);
+        let gateway = gateway::resolve(&raw.gateway, login.node.find(&["gateway"]), routes, problems, notes);
+        let provider = match &login.stand_in {
+            Some((id, secret)) => {
+                notes.push(format!("{id} and {secret} are not set: the development login stands in for WorkOS"));
+                LoginProvider::Development
+            }
+            None => LoginProvider::WorkOs(options?),
+        };
+        Some(LoginPolicy {
+            name: login.name.clone(),
+            provider,
+            scope: raw.scope.clone(),
+            browser_login: browser_login(&raw.browser_login_overrides),
+            gateway,
+        })
+    }
+}
+
+fn browser_login(raw: &raw::BrowserLogin) -> BrowserLogin {
+    use std::time::Duration;
+    BrowserLogin {
+        remote_timeout: Duration::from_millis(raw.remote_timeout_ms),
+        state_ttl: Duration::from_secs(raw.state_ttl_seconds),
+        session_ttl: Duration::from_secs(raw.session_ttl_seconds),
+        pkce: raw.pkce == raw::Pkce::S256,
+    }
+}
+
+/// Whether the policy's type is one we have, with `module` and `export` in agreement.
+fn check_type(policy: &Node, problems: &mut Problems) -> bool {
+    check_module(policy.find(&["handler"]), problems);
+    let export = policy.at(&["handler", "export"]);
+    // A missing or ill-typed `policyType` is the schema's to report.
+    let Some(kind) = policy.get("policyType") else { return true };
+    let Some(text) = kind.as_text() else { return true };
+    let Some((_, right)) = TYPES.iter().find(|(name, _)| *name == text) else {
+        problems
+            .add("value", kind.place, format!("there is no policy type {}", kind.shown()))
+            .nearest(text, TYPES.iter().map(|(name, _)| *name), format!("this version has `{WORKOS}`"));
+        return false;
+    };
+    if let Some(export) = export
+        && let Some(given) = export.as_text()
+        && given != *right
+    {
+        problems
+            .add("value", export.place, format!("`export` does not belong to `{text}`"))
+            .help(format!("write `{right}`, or leave `export` out"));
+    }
+    if text != WORKOS {
+        problems
+            .add("unsupported", kind.place, format!("`{text}` is not supported yet in this version"))
+            .help(format!("this version has `{WORKOS}`"));
+        return false;
+    }
+    true
+}
+
+/// `module` of a policy's or a route's handler.
+pub(super) fn check_module(handler: &Node, problems: &mut Problems) {
+    let Some(module) = handler.get("module") else { return };
+    let Some(text) = module.as_text() else { return };
+    if ["$import(@zuplo/runtime/mcp-gateway)", "$import(@zuplo/runtime)"].contains(&text) {
+        return;
+    }
+    if text.starts_with("$import(./") || text.starts_with("$import(../") {
+        problems
+            .add("unsupported", module.place, "TypeScript modules of a project cannot run in doorward")
+            .help("use a built-in policy type or `McpProxyHandler` here, and put own logic into the MCP server or a proxy in front of it");
+    } else {
+        problems
+            .add("value", module.place, format!("unknown module {}", module.shown()))
+            .help("write `$import(@zuplo/runtime/mcp-gateway)`, or leave `module` out");
+    }
+}
+
+/// In `dev`, credentials that both are variables without a value make room for the development login. The
+/// variables' names, if so; one without the other is a problem.
+fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) -> Option<(String, String)> {
+    if mode != Mode::Dev {
+        return None;
+    }
+    let options = policy.get_mut("handler")?.get_mut("options")?;
+    let unset = |node: Option<&Node>| match node.map(|node| &node.kind) {
+        Some(Kind::Unset(variable)) => Some(variable.clone()),
+        _ => None,
+    };
+    let missing = (unset(options.get("clientId")), unset(options.get("clientSecret")));
+    let (key, other, variable) = match &missing {
+        (Some(id), None) if options.get("clientSecret").is_some() => ("clientId", "clientSecret", id),
+        (None, Some(secret)) if options.get("clientId").is_some() => ("clientSecret", "clientId", secret),
+        (Some(id), Some(secret)) => {
+            let pair = (id.clone(), secret.clone());
+            fill(options, "clientId", "client_development");
+            fill(options, "clientSecret", "sk_development");
+            return Some(pair);
+        }
+        _ => return None,
+    };
+    problems
+        .add("environment", options.find(&[key]).place, format!("`{key}` needs the environment variable {variable}, which is not set, while `{other}` has a value"))
+        .help(format!("set {variable}; or unset both, and `doorward dev` uses its development login"));
+    fill(options, key, if key == "clientId" { "client_development" } else { "sk_development" });
+    None
+}
+
+fn fill(options: &mut Node, key: &str, value: &str) {
+    if let Some(node) = options.get_mut(key) {
+        node.kind = Kind::Text(value.to_owned());
+    }
+}

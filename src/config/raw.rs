@@ -1,0 +1,486 @@
+//! The config files as they are written, member by member (gateway.md §2, §3, §6.1, §10).
+//!
+//! The JSON Schema made from these structs is both what `doorward schema` prints and what the folder is checked
+//! against, so names, types, bounds and defaults stand here and nowhere else. What the schema lists as `required` is
+//! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
+//! These structs hold secrets and have no `Debug`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// `config/policies.json`.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "doorward: config/policies.json")]
+#[schemars(extend("required" = ["policies"]))]
+pub struct Policies {
+    /// For editors: `./policies.schema.json`.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    pub policies: Option<Vec<Policy>>,
+    /// Must be empty in this version.
+    pub cors_policies: Vec<Value>,
+}
+
+/// A policy, used by the routes that name it.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["name", "policyType", "handler"]))]
+pub struct Policy {
+    /// Unique; routes name it under `policies.inbound`.
+    pub name: Option<String>,
+    #[schemars(extend("enum" = ["mcp-workos-oauth-inbound"]))]
+    pub policy_type: Option<String>,
+    pub handler: Option<PolicyHandler>,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["options"]))]
+pub struct PolicyHandler {
+    /// `$import(@zuplo/runtime/mcp-gateway)`, `$import(@zuplo/runtime)`, or left out.
+    pub module: Option<String>,
+    /// The export that belongs to the policy type, or left out.
+    pub export: Option<String>,
+    pub options: Option<WorkOs>,
+}
+
+/// Options of `mcp-workos-oauth-inbound`: login with WorkOS AuthKit.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["clientId", "clientSecret"]))]
+pub struct WorkOs {
+    /// `client_` followed by letters, digits or underscores.
+    pub client_id: Option<String>,
+    /// The API key, `sk_…`. Best written as `$env(WORKOS_CLIENT_SECRET)`.
+    pub client_secret: Option<String>,
+    /// Replaces `https://api.workos.com`: https, or http on loopback.
+    pub api_url: String,
+    /// Issuers accepted beside the derived ones.
+    pub issuers: Vec<String>,
+    /// Lets in people of this organisation only.
+    pub organization_id: Option<String>,
+    /// Sends everyone to this connection. Not together with `provider`.
+    pub connection_id: Option<String>,
+    /// `authkit` unless `connectionId` or `organizationId` is given.
+    pub provider: Option<String>,
+    /// Which AuthKit page opens first.
+    pub screen_hint: Option<ScreenHint>,
+    /// The domain a login starts with.
+    pub domain_hint: Option<String>,
+    /// Lets in sessions that a WorkOS dashboard user opened in another person's name.
+    pub allow_impersonation: bool,
+    /// Re-reads person and roles while a login lives.
+    pub session_sync: bool,
+    #[schemars(range(min = 1, max = 86400))]
+    pub session_sync_seconds: u64,
+    /// Sent to the provider.
+    pub scope: String,
+    pub browser_login_overrides: BrowserLogin,
+    pub id_jag: IdJag,
+    pub gateway: Gateway,
+}
+
+impl Default for WorkOs {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            client_secret: None,
+            api_url: "https://api.workos.com".to_owned(),
+            issuers: Vec::new(),
+            organization_id: None,
+            connection_id: None,
+            provider: None,
+            screen_hint: None,
+            domain_hint: None,
+            allow_impersonation: false,
+            session_sync: true,
+            session_sync_seconds: 300,
+            scope: "openid profile email".to_owned(),
+            browser_login_overrides: BrowserLogin::default(),
+            id_jag: IdJag::default(),
+            gateway: Gateway::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScreenHint {
+    SignIn,
+    SignUp,
+}
+
+/// How a person's browser is sent to the provider and back.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct BrowserLogin {
+    /// Milliseconds one request to the provider may take.
+    #[schemars(range(min = 1, max = 120_000))]
+    pub remote_timeout_ms: u64,
+    /// How long a login may take.
+    #[schemars(range(min = 1, max = 86400))]
+    pub state_ttl_seconds: u64,
+    /// How long a browser stays signed in.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub session_ttl_seconds: u64,
+    /// PKCE towards the provider.
+    pub pkce: Pkce,
+}
+
+impl Default for BrowserLogin {
+    fn default() -> Self {
+        Self { remote_timeout_ms: 10_000, state_ttl_seconds: 900, session_ttl_seconds: 28_800, pkce: Pkce::S256 }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Pkce {
+    #[serde(rename = "none")]
+    None,
+    S256,
+}
+
+/// Clients that bring an identity assertion. Not supported yet: `enabled` must be false.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct IdJag {
+    pub enabled: bool,
+    pub trusted_issuers: Vec<TrustedIssuer>,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["issuer"]))]
+pub struct TrustedIssuer {
+    pub issuer: Option<String>,
+    pub jwks_url: Option<String>,
+    pub expected_client_ids: Vec<String>,
+    pub subject_mapping: Option<SubjectMapping>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectMapping {
+    IssPrefix,
+    IssTenantPrefix,
+    SubIdOnly,
+}
+
+/// The authorization server that MCP clients see.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Gateway {
+    /// Life of an access token.
+    #[schemars(range(min = 1, max = 86400))]
+    pub access_token_ttl_seconds: u64,
+    /// Idle life of a refresh token; each use starts it anew.
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub refresh_token_ttl_seconds: u64,
+    /// Clients may identify themselves by a metadata document.
+    pub cimd_enabled: bool,
+    /// Clients may register themselves.
+    pub dcr_enabled: bool,
+    /// Absolute life of a grant.
+    #[schemars(range(min = 1, max = 315_360_000))]
+    pub grant_ttl_seconds: u64,
+    /// How long a superseded refresh token still answers, for clients that retry.
+    #[schemars(range(max = 120))]
+    pub refresh_token_reuse_seconds: u64,
+    pub signing_alg: SigningAlg,
+    /// Scopes beside `mcp:tools`, each with the scopes it implies.
+    pub scopes: BTreeMap<String, Vec<String>>,
+    /// Path or slug of the route that a client without `resource` means.
+    pub default_route: Option<String>,
+    /// `/authorize`, `/token` and `/register` at the root, for 2025-03-26 clients.
+    pub legacy_aliases: bool,
+    pub remember_consent: bool,
+    /// Exact URIs, or `https://host` origins.
+    pub redirect_uri_allow_list: Option<Vec<String>>,
+    /// Hosts whose client metadata documents are accepted; all when left out.
+    pub cimd_allowed_hosts: Option<Vec<String>>,
+    pub cimd_denied_hosts: Vec<String>,
+    /// Client metadata documents by URL, used instead of fetching them.
+    pub cimd_documents: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Clients that need no registration.
+    pub clients: Vec<StaticClient>,
+    /// When given, registration demands it as a bearer token.
+    pub initial_access_token: Option<String>,
+    /// Registered clients at most.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_clients: u64,
+    /// Days after which an unused registered client is removed.
+    #[schemars(range(min = 1, max = 3650))]
+    pub client_idle_days: u64,
+    /// Who may introspect tokens.
+    pub resource_servers: Vec<ResourceServer>,
+    /// Longest life of one stream.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub stream_max_seconds: u64,
+    /// Ends a stream when its access token ends.
+    pub close_streams_at_expiry: bool,
+    /// How long refresh and calls go on while the provider or the store is down.
+    #[schemars(range(max = 86400))]
+    pub outage_grace_seconds: u64,
+    pub operators: Operators,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            access_token_ttl_seconds: 900,
+            refresh_token_ttl_seconds: 2_592_000,
+            cimd_enabled: true,
+            dcr_enabled: true,
+            grant_ttl_seconds: 31_536_000,
+            refresh_token_reuse_seconds: 120,
+            signing_alg: SigningAlg::ES256,
+            scopes: BTreeMap::from([("mcp:tools".to_owned(), Vec::new())]),
+            default_route: None,
+            legacy_aliases: true,
+            remember_consent: false,
+            redirect_uri_allow_list: None,
+            cimd_allowed_hosts: None,
+            cimd_denied_hosts: Vec::new(),
+            cimd_documents: BTreeMap::new(),
+            clients: Vec::new(),
+            initial_access_token: None,
+            max_clients: 100_000,
+            client_idle_days: 90,
+            resource_servers: Vec::new(),
+            stream_max_seconds: 86400,
+            close_streams_at_expiry: false,
+            outage_grace_seconds: 3600,
+            operators: Operators::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub enum SigningAlg {
+    ES256,
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// A client that the operator vouches for.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["clientId", "redirectUris"]))]
+pub struct StaticClient {
+    pub client_id: Option<String>,
+    pub name: Option<String>,
+    pub redirect_uris: Option<Vec<String>>,
+    /// One, or two while the secret is being changed.
+    pub client_secret: Option<OneOrTwo>,
+    /// `sha256:` and 64 hexadecimal digits; one, or two.
+    pub client_secret_hash: Option<OneOrTwo>,
+    /// Left out: `client_secret_basic` with a secret, `private_key_jwt` with `jwks`, else `none`.
+    pub auth_method: Option<AuthMethod>,
+    /// The client's public keys: a JWK set, or the https URL of one.
+    pub jwks: Option<Jwks>,
+    /// Left out: both.
+    pub grant_types: Option<Vec<GrantType>>,
+    /// What it may ask for; left out: everything.
+    pub scopes: Option<Vec<String>>,
+    /// Paths or slugs of the routes it may use; left out: all.
+    pub routes: Option<Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrTwo {
+    One(String),
+    Two(#[schemars(length(min = 1, max = 2))] Vec<String>),
+}
+
+impl OneOrTwo {
+    #[must_use]
+    pub fn values(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Two(values) => values,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Jwks {
+    Url(String),
+    Set(BTreeMap<String, Value>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    None,
+    ClientSecretBasic,
+    ClientSecretPost,
+    PrivateKeyJwt,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    AuthorizationCode,
+    RefreshToken,
+}
+
+/// A service that may ask whether a token is live.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["id", "secret"]))]
+pub struct ResourceServer {
+    pub id: Option<String>,
+    pub secret: Option<String>,
+    /// Paths or slugs of the routes it may ask about; left out: all.
+    pub routes: Option<Vec<String>>,
+}
+
+/// Who may connect shared upstreams and see operator pages.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Operators {
+    pub emails: Vec<String>,
+    pub roles: Vec<String>,
+    pub organizations: Vec<String>,
+}
+
+/// `config/*.oas.json`: an `OpenAPI` 3.1 document whose path items are MCP routes. Members that `OpenAPI` defines
+/// and the gateway has no use for are accepted and ignored, as are `x-…` members.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "doorward: config/*.oas.json", extend("patternProperties" = {"^x-": true}))]
+#[schemars(extend("required" = ["openapi", "paths"]))]
+pub struct Routes {
+    /// For editors: `./routes.schema.json`.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    pub openapi: Option<String>,
+    pub info: BTreeMap<String, Value>,
+    /// Each key is the path of a route, such as `/mcp/linear`.
+    pub paths: Option<BTreeMap<String, PathItem>>,
+    pub servers: Vec<Value>,
+    pub components: BTreeMap<String, Value>,
+    pub tags: Vec<Value>,
+    pub external_docs: BTreeMap<String, Value>,
+    pub json_schema_dialect: Option<String>,
+}
+
+/// One MCP route, under exactly one of the method keys.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("patternProperties" = {"^x-": true}))]
+pub struct PathItem {
+    pub summary: Option<String>,
+    pub description: Option<String>,
+    pub post: Option<Operation>,
+    pub get: Option<Operation>,
+    #[serde(rename = "get,post")]
+    pub get_post: Option<Operation>,
+    #[serde(rename = "get,post,delete")]
+    pub get_post_delete: Option<Operation>,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("patternProperties" = {"^x-": true}))]
+#[schemars(extend("required" = ["operationId"]))]
+pub struct Operation {
+    /// Unique in the project.
+    pub operation_id: Option<String>,
+    /// What people read on the consent page.
+    pub summary: Option<String>,
+    pub description: Option<String>,
+    /// The route itself. `x-doorward-route` is the same key.
+    #[serde(rename = "x-zuplo-route")]
+    pub zuplo_route: Option<RouteSettings>,
+    #[serde(rename = "x-doorward-route")]
+    pub doorward_route: Option<RouteSettings>,
+    pub tags: Vec<Value>,
+    pub external_docs: BTreeMap<String, Value>,
+    pub parameters: Vec<Value>,
+    pub request_body: BTreeMap<String, Value>,
+    pub responses: BTreeMap<String, Value>,
+    pub deprecated: bool,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["handler"]))]
+pub struct RouteSettings {
+    /// `none`; others are not supported yet.
+    pub cors_policy: Option<String>,
+    pub handler: Option<RouteHandler>,
+    pub policies: RoutePolicies,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RoutePolicies {
+    /// Names of policies in `policies.json`.
+    pub inbound: Vec<String>,
+    /// Must be empty in this version.
+    pub outbound: Vec<String>,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["export", "options"]))]
+pub struct RouteHandler {
+    /// `$import(@zuplo/runtime/mcp-gateway)`, `$import(@zuplo/runtime)`, or left out.
+    pub module: Option<String>,
+    #[schemars(extend("enum" = ["McpProxyHandler"]))]
+    pub export: Option<String>,
+    pub options: Option<McpProxy>,
+}
+
+/// Options of `McpProxyHandler`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["rewritePattern"]))]
+pub struct McpProxy {
+    /// The MCP endpoint behind this route: an http or https URL. `${env.NAME}` is replaced.
+    pub rewrite_pattern: Option<String>,
+    /// Passes the query of a request on.
+    pub forward_search: bool,
+    /// Follows redirects of the upstream, on its own origin only.
+    pub follow_redirects: bool,
+    /// Serves without a login policy.
+    pub public: bool,
+    /// How the upstream learns who calls.
+    pub forward_identity: ForwardIdentity,
+    #[schemars(range(min = 1, max = 120_000))]
+    pub connect_timeout_ms: u64,
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub first_byte_timeout_ms: u64,
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub max_body_bytes: u64,
+}
+
+impl Default for McpProxy {
+    fn default() -> Self {
+        Self {
+            rewrite_pattern: None,
+            forward_search: true,
+            follow_redirects: false,
+            public: false,
+            forward_identity: ForwardIdentity::None,
+            connect_timeout_ms: 5000,
+            first_byte_timeout_ms: 300_000,
+            max_body_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ForwardIdentity {
+    None,
+    Headers,
+    Assertion,
+}

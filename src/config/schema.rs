@@ -1,0 +1,292 @@
+//! The shape of the config files: JSON Schema out of [`raw`](super::raw), and the check of a document against it.
+//!
+//! The check prunes what does not fit, so that the rules after it see only values of the right type and every
+//! problem is reported once.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::diagnostic::{Place, Problems};
+use super::document::{Kind, Member, Node};
+use super::raw;
+
+/// JSON Schema of `config/policies.json`.
+#[must_use]
+pub fn policies_schema() -> Value {
+    of::<raw::Policies>()
+}
+
+/// JSON Schema of `config/*.oas.json`.
+#[must_use]
+pub fn routes_schema() -> Value {
+    of::<raw::Routes>()
+}
+
+fn of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    strip_null(&mut schema);
+    schema
+}
+
+/// An optional member is left out, never `null`: takes null out of types, alternatives and defaults.
+fn strip_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(strip_null),
+        Value::Object(map) => {
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
+            }
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(values)) = map.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+            if let Some(Value::Array(alternatives)) = map.get_mut("anyOf") {
+                alternatives.retain(|alternative| alternative["type"] != "null");
+                if let [Value::Object(only)] = alternatives.as_mut_slice() {
+                    let only = std::mem::take(only);
+                    map.remove("anyOf");
+                    for (key, value) in only {
+                        map.entry(key).or_insert(value);
+                    }
+                }
+            }
+            for (key, value) in map.iter_mut() {
+                if key == "default" { strip_null_members(value) } else { strip_null(value) }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn strip_null_members(default: &mut Value) {
+    if let Value::Object(map) = default {
+        map.retain(|_, value| !value.is_null());
+        map.values_mut().for_each(strip_null_members);
+    }
+}
+
+/// Checks `document` against the schema of `T` and reads what is left.
+pub(super) fn read<T: JsonSchema + DeserializeOwned + Default>(document: &mut Node, problems: &mut Problems) -> T {
+    let schema = of::<T>();
+    if !(Check { problems }).node(document, &schema, "the document") {
+        return T::default();
+    }
+    match serde_path_to_error::deserialize(document.to_json()) {
+        Ok(value) => value,
+        Err(error) => {
+            let path = error.path().to_string();
+            problems.add("type", document.place, format!("`{path}` cannot be read")).help("see `doorward schema`");
+            T::default()
+        }
+    }
+}
+
+struct Check<'a> {
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    /// Whether `node` may stay. `name` is what messages call it.
+    fn node(&mut self, node: &mut Node, schema: &Value, name: &str) -> bool {
+        if let Kind::Unset(variable) = &node.kind {
+            self.unset(node.place, variable, name);
+            return false;
+        }
+        let Value::Object(schema) = schema else { return true };
+        if let Some(Value::Array(alternatives)) = schema.get("anyOf") {
+            let fitting = alternatives.iter().find(|alternative| fits(node, alternative["type"].as_str()));
+            if let Some(alternative) = fitting {
+                return self.node(node, alternative, name);
+            }
+            let kinds: Vec<_> = alternatives.iter().filter_map(|one| one["type"].as_str()).map(type_name).collect();
+            return self.wrong_type(node, &kinds.join(" or "), name);
+        }
+        let kind = schema.get("type").and_then(Value::as_str);
+        convert(node, kind);
+        if !fits(node, kind) {
+            let expected = expectation(schema);
+            return self.wrong_type(node, &expected, name);
+        }
+        if let Some(Value::Array(values)) = schema.get("enum") {
+            return self.one_of(node, values, name);
+        }
+        match kind {
+            Some("object") => self.object(node, schema, name),
+            Some("array") => return self.list(node, schema, name),
+            Some("integer") => return self.bounds(node, schema, name),
+            _ => {}
+        }
+        true
+    }
+
+    fn unset(&mut self, place: Place, variable: &str, name: &str) {
+        self.problems
+            .add("environment", place, format!("{name} needs the environment variable {variable}, which is not set"))
+            .help(format!("set {variable} in the environment of the gateway"));
+    }
+
+    fn wrong_type(&mut self, node: &Node, expected: &str, name: &str) -> bool {
+        let message = match &node.variable {
+            Some(variable) => format!("{name} must be {expected}, which the value of {variable} is not"),
+            None => format!("{name} must be {expected}, not {}", kind_name(node)),
+        };
+        self.problems.add("type", node.place, message);
+        false
+    }
+
+    fn one_of(&mut self, node: &Node, values: &[Value], name: &str) -> bool {
+        let Some(text) = node.as_text() else { return true };
+        let known: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        if known.contains(&text) {
+            return true;
+        }
+        let listed = known.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" or ");
+        let message = format!("{name} must be {listed}, not {}", node.shown());
+        self.problems.add("value", node.place, message).nearest(text, known, format!("write {listed}"));
+        false
+    }
+
+    fn bounds(&mut self, node: &Node, schema: &Map<String, Value>, name: &str) -> bool {
+        let Kind::Number(number) = &node.kind else { return true };
+        let least = schema.get("minimum").and_then(Value::as_u64).unwrap_or(0);
+        let most = schema.get("maximum").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        if number.as_u64().is_some_and(|value| (least..=most).contains(&value)) {
+            return true;
+        }
+        self.problems.add("value", node.place, format!("{name} must be {}", expectation(schema)));
+        false
+    }
+
+    fn list(&mut self, node: &mut Node, schema: &Map<String, Value>, name: &str) -> bool {
+        let Kind::List(items) = &mut node.kind else { return true };
+        let most = schema.get("maxItems").and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
+        let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        if most.is_some_and(|most| items.len() > most) || (items.is_empty() && least > 0) {
+            let most = most.unwrap_or(usize::MAX);
+            self.problems.add("value", node.place, format!("{name} must hold {least} to {most} values"));
+            return false;
+        }
+        if let Some(schema) = schema.get("items") {
+            let name = format!("each entry of {name}");
+            items.retain_mut(|item| self.node(item, schema, &name));
+        }
+        true
+    }
+
+    fn object(&mut self, node: &mut Node, schema: &Map<String, Value>, name: &str) {
+        let place = node.place;
+        let Kind::Object(members) = &mut node.kind else { return };
+        let none = Map::new();
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        for missing in required.iter().filter(|key| members.iter().all(|member| member.name != **key)) {
+            self.problems
+                .add("missing", Place { end: place.start + 1, ..place }, format!("`{missing}` is missing in {name}"));
+        }
+        members.retain_mut(|member| match properties.get(&member.name) {
+            Some(property) => self.member(member, property, required.contains(&member.name.as_str())),
+            None => self.other_member(member, schema, properties, name),
+        });
+    }
+
+    fn member(&mut self, member: &mut Member, schema: &Value, required: bool) -> bool {
+        if matches!(member.value.kind, Kind::Unset(_)) && !required {
+            return false;
+        }
+        let name = format!("`{}`", member.name);
+        self.node(&mut member.value, schema, &name)
+    }
+
+    /// A member that is not listed: an entry of a map, an `x-…` extension, or a mistake.
+    fn other_member(&mut self, member: &mut Member, schema: &Map<String, Value>, known: &Map<String, Value>, name: &str) -> bool {
+        match schema.get("additionalProperties") {
+            Some(entries @ Value::Object(_)) => return self.member(member, entries, true),
+            Some(Value::Bool(true)) | None => return true,
+            _ => {}
+        }
+        let extension = schema.contains_key("patternProperties")
+            && member.name.starts_with("x-")
+            && !known.keys().any(|key| strsim::damerau_levenshtein(key, &member.name) <= 3);
+        if !extension {
+            let keys: Vec<&str> = known.keys().map(String::as_str).filter(|key| *key != "$schema").collect();
+            let otherwise = format!("known here: {}", keys.join(", "));
+            self.problems
+                .add("unknown-key", member.place, format!("unknown key `{}` in {name}", member.name))
+                .nearest(&member.name, keys, otherwise);
+        }
+        false
+    }
+}
+
+/// A number or boolean that came out of a variable arrives as text.
+fn convert(node: &mut Node, kind: Option<&str>) {
+    if node.variable.is_none() {
+        return;
+    }
+    let Some(text) = node.as_text().map(str::trim) else { return };
+    let converted = match (kind, text) {
+        (Some("integer"), text) => text.parse::<u64>().ok().map(|number| Kind::Number(number.into())),
+        (Some("boolean"), "true") => Some(Kind::Bool(true)),
+        (Some("boolean"), "false") => Some(Kind::Bool(false)),
+        _ => None,
+    };
+    if let Some(kind) = converted {
+        node.kind = kind;
+    }
+}
+
+fn fits(node: &Node, kind: Option<&str>) -> bool {
+    match (kind, &node.kind) {
+        (None, _)
+        | (Some("string"), Kind::Text(_))
+        | (Some("boolean"), Kind::Bool(_))
+        | (Some("array"), Kind::List(_))
+        | (Some("object"), Kind::Object(_)) => true,
+        (Some("integer"), Kind::Number(number)) => !number.is_f64(),
+        _ => false,
+    }
+}
+
+fn expectation(schema: &Map<String, Value>) -> String {
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let least = schema.get("minimum").and_then(Value::as_u64).unwrap_or(0);
+    match (kind, schema.get("maximum")) {
+        ("integer", Some(most)) => format!("a whole number from {least} to {most}"),
+        _ => type_name(kind).to_owned(),
+    }
+}
+
+fn type_name(kind: &str) -> &'static str {
+    match kind {
+        "string" => "a string",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        _ => "an object",
+    }
+}
+
+fn kind_name(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::Null | Kind::Unset(_) => "null",
+        Kind::Bool(_) => "true or false",
+        Kind::Number(number) if number.is_f64() => "a fraction",
+        Kind::Number(_) => "a number",
+        Kind::Text(_) => "a string",
+        Kind::List(_) => "a list",
+        Kind::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,56 @@
+//! A start without a folder (gateway.md §1).
+
+use doorward::config::{Flags, LoginProvider, Mode, from_flags};
+use insta::assert_snapshot;
+use secrecy::SecretString;
+
+fn flags(id: Option<&str>, secret: Option<&str>, servers: &[&str]) -> Flags {
+    Flags {
+        workos_client_id: id.map(str::to_owned),
+        workos_client_secret: secret.map(SecretString::from),
+        servers: servers.iter().map(|server| (*server).to_owned()).collect(),
+        ..Flags::default()
+    }
+}
+
+fn report(flags: &Flags, mode: Mode) -> String {
+    match from_flags(flags, mode) {
+        Ok(loaded) => format!("valid\n{}", loaded.notes.join("\n")),
+        Err(diagnostics) => diagnostics.to_text(),
+    }
+}
+
+#[test]
+fn flags_make_the_same_configuration_as_a_folder() {
+    let mut flags = flags(Some("client_1"), Some("sk_1"), &["linear=https://mcp.linear.app/mcp?x=$env(Y)"]);
+    flags.workos_api_url = Some("http://localhost:4100".to_owned());
+    let config = from_flags(&flags, Mode::Serve).unwrap().config;
+    assert_eq!(config.routes[0].path, "/mcp/linear");
+    assert_eq!(config.routes[0].operation_id, "linear");
+    assert_eq!(config.routes[0].proxy.upstream.as_str(), "https://mcp.linear.app/mcp?x=$env(Y)");
+    let LoginProvider::WorkOs(options) = config.login.unwrap().provider else { panic!("credentials were given") };
+    assert_eq!(options.api_url.as_str(), "http://localhost:4100/");
+}
+
+#[test]
+fn in_dev_no_credentials_mean_the_development_login() {
+    assert_snapshot!(report(&flags(None, None, &["a=https://a.example.com/mcp"]), Mode::Dev), @"");
+}
+
+#[test]
+fn in_dev_one_credential_without_the_other_is_an_error() {
+    assert_snapshot!(report(&flags(Some("client_1"), None, &["a=https://a.example.com/mcp"]), Mode::Dev), @"");
+}
+
+#[test]
+fn problems_name_their_flag() {
+    let mut flags = flags(Some("sk_private"), None, &["a=ftp://x", "b", "a b=https://x", "c=https://x", "c=https://y"]);
+    flags.workos_api_url = Some("http://example.com".to_owned());
+    flags.authkit_domain = Some("x.authkit.app".to_owned());
+    assert_snapshot!(report(&flags, Mode::Serve), @"");
+}
+
+#[test]
+fn a_server_is_needed() {
+    assert_snapshot!(report(&flags(Some("client_1"), Some("sk_1"), &[]), Mode::Serve), @"");
+}

@@ -1,0 +1,58 @@
+//! The JSON Schemas: checked in, and complete.
+
+use doorward::config::{policies_schema, routes_schema};
+
+/// Every option of gateway.md §3 and §6.1.
+const POLICY_OPTIONS: &[&str] = &[
+    "name", "policyType", "handler", "module", "export", "options", "policies", "corsPolicies",
+    "clientId", "clientSecret", "apiUrl", "issuers", "organizationId", "connectionId", "provider", "screenHint",
+    "domainHint", "allowImpersonation", "sessionSync", "sessionSyncSeconds",
+    "scope", "browserLoginOverrides", "remoteTimeoutMs", "stateTtlSeconds", "sessionTtlSeconds", "pkce",
+    "idJag", "enabled", "trustedIssuers", "issuer", "jwksUrl", "expectedClientIds", "subjectMapping",
+    "gateway", "accessTokenTtlSeconds", "refreshTokenTtlSeconds", "cimdEnabled", "dcrEnabled", "grantTtlSeconds",
+    "refreshTokenReuseSeconds", "signingAlg", "scopes", "defaultRoute", "legacyAliases", "rememberConsent",
+    "redirectUriAllowList", "cimdAllowedHosts", "cimdDeniedHosts", "cimdDocuments", "clients", "redirectUris",
+    "clientSecretHash", "authMethod", "jwks", "grantTypes", "routes", "initialAccessToken", "maxClients",
+    "clientIdleDays", "resourceServers", "id", "secret", "streamMaxSeconds", "closeStreamsAtExpiry",
+    "outageGraceSeconds", "operators", "emails", "roles", "organizations",
+];
+
+/// Every member of gateway.md §2 and every option of §10 that this version has.
+const ROUTE_OPTIONS: &[&str] = &[
+    "openapi", "paths", "post", "get", "get,post", "get,post,delete", "operationId", "summary", "description",
+    "x-zuplo-route", "x-doorward-route", "corsPolicy", "handler", "module", "export", "options", "policies", "inbound",
+    "rewritePattern", "forwardSearch", "followRedirects", "public", "forwardIdentity", "connectTimeoutMs",
+    "firstByteTimeoutMs", "maxBodyBytes",
+];
+
+#[test]
+fn the_checked_in_schemas_are_what_doorward_schema_prints() {
+    for (name, schema) in [("policies", policies_schema()), ("routes", routes_schema())] {
+        let file = format!("{}/config/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, format!("{schema:#}\n"), "run: doorward schema {name} > config/{name}.schema.json");
+    }
+}
+
+#[test]
+fn the_schemas_know_every_option_of_the_contract() {
+    for (names, schema) in [(POLICY_OPTIONS, policies_schema()), (ROUTE_OPTIONS, routes_schema())] {
+        let mut known = Vec::new();
+        properties(&schema, &mut known);
+        let missing: Vec<_> = names.iter().filter(|name| !known.contains(&(**name).to_owned())).collect();
+        assert!(missing.is_empty(), "not in the schema: {missing:?}");
+    }
+}
+
+fn properties(schema: &serde_json::Value, known: &mut Vec<String>) {
+    match schema {
+        serde_json::Value::Object(map) => {
+            if let Some(serde_json::Value::Object(properties)) = map.get("properties") {
+                known.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| properties(value, known));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| properties(item, known)),
+        _ => {}
+    }
+}
