@@ -1,0 +1,153 @@
+//! What the proxy itself answers when a request does not reach an upstream, or its answer may not be passed
+//! (CHAL, PROX-6 … PROX-9). The one place where a failure becomes a response.
+
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::body::ProxyBody;
+use crate::mcp;
+use crate::oauth::bearer::Challenge;
+
+/// Why a request was not served. `Display` is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("method not allowed")]
+    Method,
+    #[error("no credentials")]
+    NoCredentials(Challenge),
+    #[error("two credentials")]
+    TwoCredentials(Challenge),
+    #[error("{1}")]
+    BadToken(Challenge, &'static str),
+    #[error("insufficient scope")]
+    Scope(Challenge),
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(u64),
+    #[error("the session does not exist or belongs to another caller")]
+    UnknownSession,
+    #[error("the person could not be looked up")]
+    PersonUnknown,
+    #[error("the upstream cannot be reached: {0}")]
+    UpstreamUnreachable(String),
+    #[error("the upstream did not answer in time")]
+    UpstreamTimeout,
+    #[error("upstream credential rejected")]
+    UpstreamCredential,
+    #[error("the upstream answered with a redirect")]
+    UpstreamRedirect,
+}
+
+impl ProxyError {
+    pub fn reason_code(&self) -> &'static str {
+        match self {
+            Self::Method => "method_not_allowed",
+            Self::NoCredentials(_) => "no_credentials",
+            Self::TwoCredentials(_) => "two_credentials",
+            Self::BadToken(_, reason) => reason,
+            Self::Scope(_) => "insufficient_scope",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::UnknownSession => "session_unknown",
+            Self::PersonUnknown => "person_unknown",
+            Self::UpstreamUnreachable(_) => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamCredential => "upstream_credential_rejected",
+            Self::UpstreamRedirect => "upstream_redirect",
+        }
+    }
+
+    /// The response, with a reference that is in the log too.
+    pub fn response(&self, reference: &str) -> Response<ProxyBody> {
+        match self {
+            Self::Method => {
+                let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, mcp::REFUSED, "method not allowed", reference);
+                set(&mut response, header::ALLOW, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
+                response
+            }
+            Self::NoCredentials(challenge) => {
+                challenged(StatusCode::UNAUTHORIZED, challenge, "unauthorized", "sign in to use this server", reference)
+            }
+            Self::BadToken(challenge, _) => challenged(
+                StatusCode::UNAUTHORIZED,
+                challenge,
+                "invalid_token",
+                "the access token is not valid here; get a new one",
+                reference,
+            ),
+            Self::TwoCredentials(challenge) => challenged(
+                StatusCode::BAD_REQUEST,
+                challenge,
+                "invalid_request",
+                "send one access token, in the Authorization header",
+                reference,
+            ),
+            Self::Scope(challenge) => challenged(
+                StatusCode::FORBIDDEN,
+                challenge,
+                "insufficient_scope",
+                "the token does not carry the scope that this server needs",
+                reference,
+            ),
+            Self::BodyTooLarge(limit) => {
+                let text = format!("the request body is larger than {limit} bytes");
+                plain(StatusCode::PAYLOAD_TOO_LARGE, mcp::REFUSED, &text, reference)
+            }
+            Self::UnknownSession => {
+                plain(StatusCode::NOT_FOUND, mcp::SESSION_NOT_FOUND, "session not found", reference)
+            }
+            Self::PersonUnknown => {
+                let text = "the gateway cannot look up who you are right now; try again";
+                let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference);
+                set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));
+                response
+            }
+            Self::UpstreamUnreachable(_) => upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference),
+            Self::UpstreamTimeout => upstream(StatusCode::GATEWAY_TIMEOUT, "the MCP server behind the gateway did not answer in time", reference),
+            Self::UpstreamCredential => upstream(
+                StatusCode::BAD_GATEWAY,
+                "upstream credential rejected: the MCP server behind the gateway does not accept the gateway's credential",
+                reference,
+            ),
+            Self::UpstreamRedirect => upstream(
+                StatusCode::BAD_GATEWAY,
+                "the MCP server behind the gateway answered with a redirect; the operator should set its final address",
+                reference,
+            ),
+        }
+    }
+}
+
+fn upstream(status: StatusCode, message: &str, reference: &str) -> Response<ProxyBody> {
+    plain(status, mcp::UPSTREAM_FAILED, message, reference)
+}
+
+fn plain(status: StatusCode, code: i32, message: &str, reference: &str) -> Response<ProxyBody> {
+    json_response(status, &mcp::error(code, message, reference))
+}
+
+/// An answer with a challenge: OAuth's words in a JSON body (CHAL-1, CHAL-2).
+fn challenged(
+    status: StatusCode,
+    challenge: &Challenge,
+    error: &str,
+    description: &str,
+    reference: &str,
+) -> Response<ProxyBody> {
+    let body = json!({ "error": error, "error_description": format!("{description} (reference {reference})") });
+    let mut response = json_response(status, &body);
+    if let Ok(value) = HeaderValue::from_str(&challenge.to_string()) {
+        set(&mut response, header::WWW_AUTHENTICATE, value);
+    }
+    response
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::own(body.to_string()));
+    *response.status_mut() = status;
+    set(&mut response, header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set(&mut response, header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn set(response: &mut Response<ProxyBody>, name: HeaderName, value: HeaderValue) {
+    response.headers_mut().insert(name, value);
+}

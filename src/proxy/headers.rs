@@ -1,0 +1,167 @@
+//! Which headers cross the proxy (RFC 9110 §7.6.1; PROX-1 … PROX-3, PROX-7, STRM-1).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Headers that are about one connection, or are the client's own secrets.
+const REQUEST_ONLY_HERE: &[&str] = &[
+    "authorization",
+    "cookie",
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "http2-settings",
+    "forwarded",
+    "x-real-ip",
+];
+/// Families that tell an upstream who calls. Only the gateway may say that.
+const IDENTITY_FAMILIES: &[&str] = &["x-forwarded-", "x-doorward-"];
+
+const RESPONSE_ONLY_HERE: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    // The upstream's cookies and challenges are for the gateway, not for the client.
+    "set-cookie",
+    "www-authenticate",
+    "location",
+    "alt-svc",
+    "strict-transport-security",
+    // CORS is answered here.
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
+/// Takes out of a request what is not for the upstream. Everything else stays as it is, duplicates included.
+pub fn strip_request(headers: &mut HeaderMap) {
+    let named = named_by_connection(headers);
+    let strip: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            // An upstream behind CGI reads `x_forwarded_user` as `x-forwarded-user`.
+            let plain = name.as_str().replace('_', "-");
+            REQUEST_ONLY_HERE.contains(&plain.as_str())
+                || IDENTITY_FAMILIES.iter().any(|family| plain.starts_with(family))
+                || named.contains(name)
+        })
+        .cloned()
+        .collect();
+    for name in strip {
+        headers.remove(&name);
+    }
+}
+
+/// Takes out of a response what is not for the client.
+pub fn strip_response(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
+        headers.remove(&name);
+    }
+    for name in RESPONSE_ONLY_HERE {
+        headers.remove(*name);
+    }
+}
+
+/// `Connection: x` makes `x` a header of this hop. Some must not be named away, or a client could hide what
+/// the gateway or the upstream relies on.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    const KEPT: &[&str] = &["content-length", "content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"];
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .filter(|name| !KEPT.contains(&name.as_str()))
+        .collect()
+}
+
+#[must_use]
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// Tells what stands in front of the gateway not to hold or change an event stream.
+pub fn keep_unbuffered(headers: &mut HeaderMap) {
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    let marked = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("no-transform")));
+    if !marked {
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+    }
+    headers.remove(header::CONTENT_LENGTH);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    // PROX-1, PROX-2, PROX-3
+    #[test]
+    fn credentials_hop_by_hop_and_identity_headers_go_and_the_rest_stays() {
+        let mut headers = map(&[
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("connection", "close, x-hop, mcp-session-id"),
+            ("x-hop", "1"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-user", "admin"),
+            ("x_forwarded_user", "admin"),
+            ("X-Doorward-Assertion", "x"),
+            ("x_doorward_assertion", "x"),
+            ("forwarded", "for=1"),
+            ("te", "trailers"),
+            ("mcp-session-id", "s"),
+            ("mcp-param-a", "1"),
+            ("mcp-name", "echo"),
+            ("traceparent", "00"),
+            ("x-unknown", "kept"),
+            ("accept", "application/json"),
+            ("content-length", "3"),
+        ]);
+        headers.append("x-unknown", HeaderValue::from_static("twice"));
+        strip_request(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "content-length", "mcp-name", "mcp-param-a", "mcp-session-id", "traceparent", "x-unknown"]);
+        assert_eq!(headers.get_all("x-unknown").iter().count(), 2);
+    }
+
+    // STRM-1
+    #[test]
+    fn an_event_stream_is_marked_as_not_to_be_buffered() {
+        let mut headers = map(&[("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache")]);
+        assert!(is_event_stream(&headers));
+        keep_unbuffered(&mut headers);
+        assert_eq!(headers["x-accel-buffering"], "no");
+        let values: Vec<_> = headers.get_all("cache-control").iter().collect();
+        assert_eq!(values, ["no-cache", "no-transform"]);
+    }
+}

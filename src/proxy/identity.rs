@@ -1,0 +1,100 @@
+//! Telling an upstream who calls (gateway.md §10 `forwardIdentity`, PROX-14).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use moka::future::Cache;
+
+use super::error::ProxyError;
+use super::{Call, Proxy};
+use crate::config::model::ForwardIdentity;
+use crate::domain::random::random_id;
+use crate::domain::{Person, SubjectId};
+use crate::store::{Store, StoreError};
+
+/// How old what is told of a person may be.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// People by subject, from the store, kept for a moment.
+pub struct People {
+    store: Store,
+    cache: Cache<SubjectId, Arc<Person>>,
+}
+
+impl People {
+    pub fn new(store: Store) -> Self {
+        Self { store, cache: Cache::builder().max_capacity(10_000).time_to_live(FRESH).build() }
+    }
+
+    async fn find(&self, subject: &SubjectId) -> Result<Option<Arc<Person>>, StoreError> {
+        if let Some(person) = self.cache.get(subject).await {
+            return Ok(Some(person));
+        }
+        let Some(person) = self.store.person(subject).await?.map(Arc::new) else { return Ok(None) };
+        self.cache.insert(subject.clone(), Arc::clone(&person)).await;
+        Ok(Some(person))
+    }
+}
+
+impl Proxy {
+    /// Adds the identity headers, or the assertion, that the route asks for.
+    pub(super) async fn add_identity(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
+        let Some(token) = &call.token else { return Ok(()) };
+        let form = call.route.proxy.forward_identity;
+        if form == ForwardIdentity::None {
+            return Ok(());
+        }
+        let person = self.people.find(&token.subject).await.map_err(|error| {
+            tracing::error!(event = "store_unavailable", %error);
+            ProxyError::PersonUnknown
+        })?;
+        let person = person.ok_or(ProxyError::PersonUnknown)?;
+        if form == ForwardIdentity::Headers {
+            add_headers(&person, headers);
+            return Ok(());
+        }
+        let assertion = self
+            .assertions
+            .issue(
+                &person,
+                token.client.as_str(),
+                call.origin,
+                call.upstream.audience(),
+                random_id("", &*self.random),
+                self.clock.now(),
+            )
+            .map_err(|_| ProxyError::PersonUnknown)?;
+        insert(headers, "x-doorward-assertion", &assertion);
+        Ok(())
+    }
+}
+
+fn add_headers(person: &Person, headers: &mut HeaderMap) {
+    insert(headers, "x-forwarded-user", person.id.as_str());
+    let groups = (!person.groups.is_empty()).then(|| person.groups.join(","));
+    for (name, value) in [
+        ("x-forwarded-email", person.email.as_deref()),
+        ("x-forwarded-name", person.name.as_deref()),
+        ("x-forwarded-groups", groups.as_deref()),
+        ("x-forwarded-organization", person.organization_id.as_deref()),
+    ] {
+        if let Some(value) = value {
+            insert(headers, name, value);
+        }
+    }
+}
+
+/// A name may hold letters that a header may not: such a value goes percent-encoded, in whole.
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%');
+    let value = if plain {
+        HeaderValue::from_str(value)
+    } else {
+        let encoded = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string();
+        HeaderValue::from_str(&encoded)
+    };
+    if let Ok(value) = value {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
