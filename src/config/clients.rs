@@ -43,7 +43,7 @@ pub(super) fn resolve(
                 .help(format!("the first stands {first}; ids are unique"));
         }
         seen.push((id, place));
-        clients.push(surroundings.client(id, client, node, problems));
+        clients.push(surroundings.client(id, client, &node, problems));
     }
     clients
 }
@@ -79,7 +79,7 @@ impl Surroundings<'_> {
             keys: keys(raw, node, problems),
             grant_types: grant_types(raw, node, problems),
             scopes: self.scopes(raw, node, problems),
-            routes: raw.routes.as_deref().map(|names| self.routes.resolve_all(names, node.find(&["routes"]), problems)),
+            routes: raw.routes.as_deref().map(|names| self.routes.resolve_all(names, &node.find(&["routes"]), problems)),
             software_id: None,
             software_version: None,
             client_uri: None,
@@ -97,9 +97,6 @@ impl Surroundings<'_> {
     ) -> Vec<RedirectUri> {
         let Some(texts) = &raw.redirect_uris else { return Vec::new() };
         let node = node.find(&["redirectUris"]);
-        if texts.is_empty() {
-            problems.add("value", node.place, "a client needs a redirect URI").help("such as `https://app.example.com/callback`");
-        }
         let mut uris = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
             let entry = node.find(&[&index.to_string()]);
@@ -217,7 +214,7 @@ fn keys(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Option
             Some(ClientKeys::Uri(url.clone()))
         }
         raw::Jwks::Set(set) => {
-            let keys = node.find(&["keys"]).items();
+            let keys = node.get("keys").map(Node::items).unwrap_or_default();
             let public = |key: &Node| key.get("kty").is_some() && ["d", "k", "p", "q"].iter().all(|name| key.get(name).is_none());
             if keys.is_empty() || !keys.iter().all(public) {
                 problems.add("value", node.place, "`jwks` must hold public keys").help("`{\"keys\": [{\"kty\": \"EC\", …}]}`, without private members");
@@ -229,7 +226,7 @@ fn keys(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Option
 
 fn grant_types(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Vec<GrantType> {
     let Some(types) = &raw.grant_types else { return vec![GrantType::AuthorizationCode, GrantType::RefreshToken] };
-    if !types.contains(&raw::GrantType::AuthorizationCode) {
+    if !types.is_empty() && !types.contains(&raw::GrantType::AuthorizationCode) {
         problems
             .add("value", node.find(&["grantTypes"]).place, "a client needs the grant type `authorization_code`")
             .help("leave `grantTypes` out for both grant types");

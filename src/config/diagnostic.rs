@@ -202,7 +202,9 @@ impl Position {
         let skipped = self.column.saturating_sub(41);
         let part: String = self.text.chars().skip(skipped).take(LONGEST).collect();
         let width = self.width.min(LONGEST.saturating_sub(self.column - 1 - skipped).max(1));
-        (format!("…{part}…"), self.column - skipped + 1, width)
+        let before = if skipped > 0 { "…" } else { "" };
+        let after = if self.text.chars().count() > skipped + LONGEST { "…" } else { "" };
+        (format!("{before}{part}{after}"), self.column - skipped + before.chars().count(), width)
     }
 }
 

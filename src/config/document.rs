@@ -2,6 +2,8 @@
 //!
 //! JSON with comments and trailing commas, nothing looser. Objects keep duplicates out (each one is a problem).
 
+use std::borrow::Cow;
+
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -26,7 +28,7 @@ pub(super) enum Kind {
     Text(String),
     List(Vec<Node>),
     Object(Vec<Member>),
-    /// Exactly one `$env(NAME)` whose variable is not set.
+    /// Exactly one `$env(NAME)` whose variable is not set; an empty name when the problem is reported already.
     Unset(String),
 }
 
@@ -87,16 +89,17 @@ impl Node {
         })
     }
 
-    /// The value at `path` (member names and list indexes), or the innermost one on the way to it.
-    pub fn find(&self, path: &[&str]) -> &Self {
-        let mut node = self;
+    /// The value at `path` (member names and list indexes). When there is none, an empty value that stands where
+    /// the innermost one on the way to it does, so that a message always has a place.
+    pub fn find(&self, path: &[&str]) -> Cow<'_, Self> {
+        let mut innermost = self;
         for step in 1..=path.len() {
             match self.at(&path[..step]) {
-                Some(inner) => node = inner,
-                None => break,
+                Some(inner) => innermost = inner,
+                None => return Cow::Owned(Self::new(innermost.place, Kind::Null)),
             }
         }
-        node
+        Cow::Borrowed(innermost)
     }
 
     pub fn as_text(&self) -> Option<&str> {
@@ -159,7 +162,8 @@ pub(super) fn parse(source: usize, problems: &mut Problems) -> Option<Node> {
             let kind = error.kind().to_string();
             let mut letters = kind.chars();
             let kind = letters.next().map(|first| first.to_lowercase().to_string() + letters.as_str()).unwrap_or(kind);
-            problems.add("syntax", place, format!("this is not valid JSON: {kind}"));
+            problems.add("syntax", place, format!("this is not valid JSON: {kind}"))
+                .help("look at the quotes, commas and brackets here and just before");
             None
         }
     }
@@ -176,7 +180,7 @@ fn convert(value: &ast::Value<'_>, source: usize, problems: &mut Problems) -> Op
             if let Ok(number) = literal.value.parse() {
                 Kind::Number(number)
             } else {
-                problems.add("syntax", place, "the number cannot be read");
+                problems.add("syntax", place, "the number is too large").help("write a smaller one");
                 return None;
             }
         }

@@ -117,12 +117,14 @@ impl Walk<'_> {
             self.problems
                 .add("environment", node.place, "`$env()` is not replaced here")
                 .help("it works under `handler.options` and in `corsPolicies` only");
+            node.kind = Kind::Unset(String::new());
             return;
         }
         if text.contains("${env.") && spot.allowed && !spot.rewrite_pattern {
             self.problems
                 .add("environment", node.place, "`${env.…}` works in `rewritePattern` only")
                 .help("write `$env(NAME)`");
+            node.kind = Kind::Unset(String::new());
             return;
         }
         if let Some(name) = text.strip_prefix("$env(").and_then(|rest| rest.strip_suffix(')'))
@@ -147,6 +149,7 @@ impl Walk<'_> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         let mut variable = None;
+        let mut complete = true;
         while let Some((start, open, close)) = next_variable(rest, rewrite_pattern) {
             out.push_str(&rest[..start]);
             let after = &rest[start + open.len()..];
@@ -155,11 +158,13 @@ impl Walk<'_> {
                 self.problems
                     .add("environment", node.place, format!("`{open}` is not followed by a variable's name and `{close}`"))
                     .help(format!("write it as `{open}NAME{close}`"));
+                node.kind = Kind::Unset(String::new());
                 return;
             };
             match self.env.get(name) {
                 Some(value) => out.push_str(&value),
                 None => {
+                    complete = false;
                     self.problems
                         .add("environment", node.place, format!("the environment variable {name} is not set"))
                         .help(format!("set {name}, or write the value itself"));
@@ -170,7 +175,7 @@ impl Walk<'_> {
         }
         if variable.is_some() {
             out.push_str(rest);
-            node.kind = Kind::Text(out);
+            node.kind = if complete { Kind::Text(out) } else { Kind::Unset(String::new()) };
             node.variable = variable;
         }
     }

@@ -82,7 +82,7 @@ fn routes_document(flags: &Flags, problems: &mut Problems) -> Node {
     let mut paths = Vec::new();
     for server in &flags.servers {
         let slug = server.split_once('=').map_or("", |(slug, _)| slug);
-        let place = problems.whole(format!("--server {slug}"));
+        let place = problems.whole(format!("--server {slug}").trim_end().to_owned());
         let Some((slug, url)) = server.split_once('=').filter(|(slug, _)| is_slug(slug)) else {
             problems
                 .add("value", place, "a server is given as SLUG=URL, the slug of letters, digits, `-`, `_` and `.`")

@@ -34,7 +34,7 @@ pub(super) fn resolve(
     let scopes = scopes(&raw.scopes, node, problems);
     let allow_list = raw.redirect_uri_allow_list.as_deref().map(|entries| allow_list(entries, node, problems));
     let clients = super::clients::resolve(&raw.clients, node, &scopes, allow_list.as_deref(), routes, problems);
-    check_secret(raw.initial_access_token.as_deref(), node.find(&["initialAccessToken"]), problems);
+    check_secret(raw.initial_access_token.as_deref(), &node.find(&["initialAccessToken"]), problems);
     GatewayOptions {
         access_token_ttl: Duration::from_secs(raw.access_token_ttl_seconds),
         refresh_token_ttl: Duration::from_secs(raw.refresh_token_ttl_seconds),
@@ -48,15 +48,15 @@ pub(super) fn resolve(
         default_route: raw
             .default_route
             .as_deref()
-            .and_then(|route| routes.resolve(route, node.find(&["defaultRoute"]), problems)),
+            .and_then(|route| routes.resolve(route, &node.find(&["defaultRoute"]), problems)),
         cimd_enabled: raw.cimd_enabled,
         dcr_enabled: raw.dcr_enabled,
         legacy_aliases: raw.legacy_aliases,
         remember_consent: raw.remember_consent,
         redirect_uri_allow_list: allow_list,
-        cimd_allowed_hosts: raw.cimd_allowed_hosts.as_deref().map(|names| hosts(names, node.find(&["cimdAllowedHosts"]), problems)),
-        cimd_denied_hosts: hosts(&raw.cimd_denied_hosts, node.find(&["cimdDeniedHosts"]), problems),
-        cimd_documents: documents(&raw.cimd_documents, node.find(&["cimdDocuments"]), problems),
+        cimd_allowed_hosts: raw.cimd_allowed_hosts.as_deref().map(|names| hosts(names, &node.find(&["cimdAllowedHosts"]), problems)),
+        cimd_denied_hosts: hosts(&raw.cimd_denied_hosts, &node.find(&["cimdDeniedHosts"]), problems),
+        cimd_documents: documents(&raw.cimd_documents, &node.find(&["cimdDocuments"]), problems),
         clients,
         initial_access_token: raw.initial_access_token.clone().map(SecretString::from),
         max_clients: raw.max_clients,
@@ -65,7 +65,7 @@ pub(super) fn resolve(
         stream_max: Duration::from_secs(raw.stream_max_seconds),
         close_streams_at_expiry: raw.close_streams_at_expiry,
         outage_grace: Duration::from_secs(raw.outage_grace_seconds),
-        operators: operators(&raw.operators, node.find(&["operators"]), problems),
+        operators: operators(&raw.operators, &node.find(&["operators"]), problems),
     }
 }
 
@@ -208,12 +208,12 @@ fn resource_servers(raw: &raw::Gateway, node: &Node, routes: &Known, problems: &
         if server.id.is_some() && taken {
             problems.add("duplicate", place, format!("the id `{id}` is taken")).help("clients and resource servers have ids of their own");
         }
-        check_secret(server.secret.as_deref(), node.find(&["secret"]), problems);
+        check_secret(server.secret.as_deref(), &node.find(&["secret"]), problems);
         servers.push(ResourceServer {
             id,
             secret: SecretString::from(server.secret.clone().unwrap_or_default()),
             routes: match &server.routes {
-                Some(names) => routes.resolve_all(names, node.find(&["routes"]), problems),
+                Some(names) => routes.resolve_all(names, &node.find(&["routes"]), problems),
                 None => routes.paths(),
             },
         });

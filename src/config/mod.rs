@@ -109,9 +109,11 @@ fn read(path: &Path, env: &dyn Env, problems: &mut Problems) -> Option<Node> {
         }
         Err(error) => {
             let place = problems.whole(name);
-            let problem = problems.add("file", place, format!("the file cannot be read: {}", error.kind()));
             if error.kind() == std::io::ErrorKind::NotFound {
-                problem.help("`doorward init` writes one");
+                problems.add("file", place, "the file is missing").help("`doorward init` writes one");
+            } else {
+                let message = format!("the file cannot be read: {}", error.kind());
+                problems.add("file", place, message).help("look at its permissions");
             }
             return None;
         }

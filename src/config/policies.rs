@@ -64,8 +64,9 @@ struct Login {
 
 /// Reads `policies.json`.
 pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) -> Policies {
-    let mut policies = Policies { entries: Vec::new(), complete: document.is_some(), login: None };
+    let mut policies = Policies { entries: Vec::new(), complete: false, login: None };
     let Some(mut document) = document else { return policies };
+    policies.complete = matches!(document.get("policies").map(|node| &node.kind), Some(Kind::List(_)));
     let mut stand_in = None;
     if let Some(Kind::List(items)) = document.get_mut("policies").map(|node| &mut node.kind) {
         items.retain_mut(|item| {
@@ -84,7 +85,7 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             .add("unsupported", document.find(&["corsPolicies"]).place, "`corsPolicies` is not supported yet in this version")
             .help("leave the list empty; every route answers MCP clients in browsers as the protocol needs");
     }
-    let nodes = document.find(&["policies"]).items();
+    let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
         policies.add(policy, node, stand_in.take(), problems);
     }
@@ -105,20 +106,24 @@ impl Policies {
         self.entries.push(Entry { name: name.clone(), role: Role::Login });
         if let Some(first) = &self.login {
             let first = first.name.clone();
+            if first == name {
+                return;
+            }
             problems
                 .add("conflict", node.find(&["policyType"]).place, format!("`{name}` is a second MCP OAuth policy"))
                 .help(format!("a project has one login for all its routes; keep `{first}` or this one"));
             return;
         }
         if let Some(options) = policy.handler.and_then(|handler| handler.options) {
-            let node = node.find(&["handler", "options"]).clone();
+            let node = node.find(&["handler", "options"]).into_owned();
             self.login = Some(Login { name, options, node, stand_in });
         }
     }
 
     fn check_names(&self, document: &Node, problems: &mut Problems) {
         let mut seen: Vec<(&str, Place)> = Vec::new();
-        for name in document.find(&["policies"]).items().iter().filter_map(|policy| policy.get("name")) {
+        let policies = document.get("policies").map(Node::items).unwrap_or_default();
+        for name in policies.iter().filter_map(|policy| policy.get("name")) {
             let Some(text) = name.as_text() else { continue };
             if text.is_empty() || text.chars().any(char::is_control) {
                 problems.add("value", name.place, "a policy needs a name").help("such as `workos`");
@@ -146,7 +151,7 @@ impl Policies {
             problems.add("value", login.node.find(&["scope"]).place, "`scope` is empty").help("the default is `openid profile email`");
         }
         let options = workos::resolve(raw, &login.node, problems);
-        let gateway = gateway::resolve(&raw.gateway, login.node.find(&["gateway"]), routes, problems, notes);
+        let gateway = gateway::resolve(&raw.gateway, &login.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &login.stand_in {
             Some((id, secret)) => {
                 notes.push(format!("{id} and {secret} are not set: the development login stands in for WorkOS"));
@@ -176,7 +181,7 @@ fn browser_login(raw: &raw::BrowserLogin) -> BrowserLogin {
 
 /// Whether the policy's type is one we have, with `module` and `export` in agreement.
 fn check_type(policy: &Node, problems: &mut Problems) -> bool {
-    check_module(policy.find(&["handler"]), problems);
+    check_module(&policy.find(&["handler"]), problems);
     let export = policy.at(&["handler", "export"]);
     // A missing or ill-typed `policyType` is the schema's to report.
     let Some(kind) = policy.get("policyType") else { return true };
@@ -230,7 +235,7 @@ fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) 
     }
     let options = policy.get_mut("handler")?.get_mut("options")?;
     let unset = |node: Option<&Node>| match node.map(|node| &node.kind) {
-        Some(Kind::Unset(variable)) => Some(variable.clone()),
+        Some(Kind::Unset(variable)) if !variable.is_empty() => Some(variable.clone()),
         _ => None,
     };
     let missing = (unset(options.get("clientId")), unset(options.get("clientSecret")));

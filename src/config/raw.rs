@@ -273,6 +273,7 @@ pub enum SigningAlg {
 pub struct StaticClient {
     pub client_id: Option<String>,
     pub name: Option<String>,
+    #[schemars(length(min = 1))]
     pub redirect_uris: Option<Vec<String>>,
     /// One, or two while the secret is being changed.
     pub client_secret: Option<OneOrTwo>,
@@ -283,6 +284,7 @@ pub struct StaticClient {
     /// The client's public keys: a JWK set, or the https URL of one.
     pub jwks: Option<Jwks>,
     /// Left out: both.
+    #[schemars(length(min = 1))]
     pub grant_types: Option<Vec<GrantType>>,
     /// What it may ask for; left out: everything.
     pub scopes: Option<Vec<String>>,

@@ -48,7 +48,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    fn find(&self, path: &[&str]) -> &Node {
+    fn find(&self, path: &[&str]) -> std::borrow::Cow<'_, Node> {
         self.node.find(&[&[self.key], path].concat())
     }
 }
@@ -56,6 +56,11 @@ impl Operation {
 /// Reads one document.
 pub(super) fn read(mut document: Node, problems: &mut Problems) -> Vec<Operation> {
     if let Some(Kind::Object(paths)) = document.get_mut("paths").map(|node| &mut node.kind) {
+        for item in paths.iter().filter(|item| is_bare(&item.value)) {
+            problems
+                .add("missing", item.place, format!("`{}` has no operation", item.name))
+                .help("put it under `get,post`");
+        }
         paths.retain_mut(|item| check_handlers(&item.name, &mut item.value, problems));
     }
     let file: raw::Routes = schema::read(&mut document, problems);
@@ -109,25 +114,26 @@ fn check_handlers(path: &str, item: &mut Node, problems: &mut Problems) -> bool 
     ours
 }
 
+/// Whether a path item has nothing that could be an operation.
+fn is_bare(item: &Node) -> bool {
+    let beside = |name: &str| ["summary", "description"].contains(&name) || name.starts_with("x-");
+    matches!(&item.kind, Kind::Object(members) if members.iter().all(|member| beside(&member.name)))
+}
+
 /// The one operation of a path item.
 fn path_item(path: &str, place: Place, item: raw::PathItem, node: &Node, problems: &mut Problems) -> Option<Operation> {
     check_path(path, place, problems);
     let mut given = [(METHODS[0], item.post), (METHODS[1], item.get), (METHODS[2], item.get_post), (METHODS[3], item.get_post_delete)]
         .into_iter()
         .filter_map(|(method, operation)| operation.map(|operation| (method, operation)));
-    let Some((method, operation)) = given.next() else {
-        if node.members().is_empty() || node.members().iter().all(|member| ["summary", "description"].contains(&member.name.as_str())) {
-            problems.add("missing", place, format!("`{path}` has no operation")).help("put it under `get,post`");
-        }
-        return None;
-    };
+    let (method, operation) = given.next()?;
     if let Some((second, _)) = given.next() {
         let second = node.members().iter().find(|member| member.name == second).map_or(place, |member| member.place);
         problems
             .add("conflict", second, format!("`{path}` has two operations, and a path is one MCP route"))
             .help("keep one, under `get,post`; it serves POST, GET and DELETE");
     }
-    let node = node.find(&[method]).clone();
+    let node = node.find(&[method]).into_owned();
     let (key, settings) = match (operation.zuplo_route, operation.doorward_route) {
         (Some(settings), None) => (ROUTE_KEYS[0], Some(settings)),
         (None, Some(settings)) => (ROUTE_KEYS[1], Some(settings)),
@@ -366,7 +372,7 @@ impl Known {
         names
             .iter()
             .enumerate()
-            .filter_map(|(index, name)| self.resolve(name, node.find(&[&index.to_string()]), problems))
+            .filter_map(|(index, name)| self.resolve(name, &node.find(&[&index.to_string()]), problems))
             .collect()
     }
 }

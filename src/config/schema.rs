@@ -108,13 +108,13 @@ impl Check<'_> {
                 return self.node(node, alternative, name);
             }
             let kinds: Vec<_> = alternatives.iter().filter_map(|one| one["type"].as_str()).map(type_name).collect();
-            return self.wrong_type(node, &kinds.join(" or "), name);
+            return self.wrong_type(node, &kinds.join(" or "), &default_help(schema), name);
         }
         let kind = schema.get("type").and_then(Value::as_str);
         convert(node, kind);
         if !fits(node, kind) {
             let expected = expectation(schema);
-            return self.wrong_type(node, &expected, name);
+            return self.wrong_type(node, &expected, &default_help(schema), name);
         }
         if let Some(Value::Array(values)) = schema.get("enum") {
             return self.one_of(node, values, name);
@@ -129,17 +129,20 @@ impl Check<'_> {
     }
 
     fn unset(&mut self, place: Place, variable: &str, name: &str) {
+        if variable.is_empty() {
+            return;
+        }
         self.problems
             .add("environment", place, format!("{name} needs the environment variable {variable}, which is not set"))
             .help(format!("set {variable} in the environment of the gateway"));
     }
 
-    fn wrong_type(&mut self, node: &Node, expected: &str, name: &str) -> bool {
+    fn wrong_type(&mut self, node: &Node, expected: &str, help: &str, name: &str) -> bool {
         let message = match &node.variable {
             Some(variable) => format!("{name} must be {expected}, which the value of {variable} is not"),
             None => format!("{name} must be {expected}, not {}", kind_name(node)),
         };
-        self.problems.add("type", node.place, message);
+        self.problems.add("type", node.place, message).help(help);
         false
     }
 
@@ -162,7 +165,9 @@ impl Check<'_> {
         if number.as_u64().is_some_and(|value| (least..=most).contains(&value)) {
             return true;
         }
-        self.problems.add("value", node.place, format!("{name} must be {}", expectation(schema)));
+        self.problems
+            .add("value", node.place, format!("{name} must be {}", expectation(schema)))
+            .help(default_help(schema));
         false
     }
 
@@ -170,13 +175,16 @@ impl Check<'_> {
         let Kind::List(items) = &mut node.kind else { return true };
         let most = schema.get("maxItems").and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
-        if most.is_some_and(|most| items.len() > most) || (items.is_empty() && least > 0) {
-            let most = most.unwrap_or(usize::MAX);
-            self.problems.add("value", node.place, format!("{name} must hold {least} to {most} values"));
+        if items.is_empty() && least > 0 {
+            self.problems.add("value", node.place, format!("{name} is empty")).help("give a value, or leave it out if it is optional");
+            return false;
+        }
+        if let Some(most) = most.filter(|most| items.len() > *most) {
+            self.problems.add("value", node.place, format!("{name} holds more than {most} values")).help("remove the oldest");
             return false;
         }
         if let Some(schema) = schema.get("items") {
-            let name = format!("each entry of {name}");
+            let name = format!("an entry of {name}");
             items.retain_mut(|item| self.node(item, schema, &name));
         }
         true
@@ -194,7 +202,8 @@ impl Check<'_> {
             .unwrap_or_default();
         for missing in required.iter().filter(|key| members.iter().all(|member| member.name != **key)) {
             self.problems
-                .add("missing", Place { end: place.start + 1, ..place }, format!("`{missing}` is missing in {name}"));
+                .add("missing", Place { end: place.start + 1, ..place }, format!("`{missing}` is missing in {name}"))
+                .help(format!("add `\"{missing}\": …`; `doorward schema` describes it"));
         }
         members.retain_mut(|member| match properties.get(&member.name) {
             Some(property) => self.member(member, property, required.contains(&member.name.as_str())),
@@ -203,7 +212,7 @@ impl Check<'_> {
     }
 
     fn member(&mut self, member: &mut Member, schema: &Value, required: bool) -> bool {
-        if matches!(member.value.kind, Kind::Unset(_)) && !required {
+        if !required && matches!(member.value.kind, Kind::Unset(_)) {
             return false;
         }
         let name = format!("`{}`", member.name);
@@ -266,6 +275,16 @@ fn expectation(schema: &Map<String, Value>) -> String {
     match (kind, schema.get("maximum")) {
         ("integer", Some(most)) => format!("a whole number from {least} to {most}"),
         _ => type_name(kind).to_owned(),
+    }
+}
+
+/// What to write instead of a value that does not fit.
+fn default_help(schema: &Map<String, Value>) -> String {
+    match schema.get("default") {
+        Some(default @ (Value::Number(_) | Value::Bool(_) | Value::String(_))) => {
+            format!("the default is `{default}`")
+        }
+        _ => "`doorward schema` describes every option".to_owned(),
     }
 }
 

@@ -13,13 +13,13 @@ use super::raw;
 /// `None` only after a problem.
 pub(super) fn resolve(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -> Option<WorkOsOptions> {
     if let Some(id) = &raw.client_id {
-        check_client_id(id, node.find(&["clientId"]), problems);
+        check_client_id(id, &node.find(&["clientId"]), problems);
     }
     if let Some(secret) = &raw.client_secret {
-        check_client_secret(secret, node.find(&["clientSecret"]), problems);
+        check_client_secret(secret, &node.find(&["clientSecret"]), problems);
     }
-    check_id(raw.organization_id.as_deref(), "org_", node.find(&["organizationId"]), problems);
-    check_id(raw.connection_id.as_deref(), "conn_", node.find(&["connectionId"]), problems);
+    check_id(raw.organization_id.as_deref(), "org_", &node.find(&["organizationId"]), problems);
+    check_id(raw.connection_id.as_deref(), "conn_", &node.find(&["connectionId"]), problems);
     if let Some(hint) = &raw.domain_hint
         && (url::Host::parse(hint).is_err() || !hint.contains('.'))
     {
@@ -33,7 +33,7 @@ pub(super) fn resolve(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -
                 .help("such as `https://auth.example.com`, spelt as in the tokens");
         }
     }
-    let api_url = api_url(&raw.api_url, node.find(&["apiUrl"]), problems);
+    let api_url = api_url(&raw.api_url, &node.find(&["apiUrl"]), problems);
     let selector = selector(raw, node, problems);
     if raw.screen_hint.is_some() && raw.provider.as_deref().unwrap_or("authkit") != "authkit" {
         problems

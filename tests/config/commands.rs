@@ -27,14 +27,30 @@ fn good() -> Folder {
 fn check_says_that_a_good_project_is_valid() {
     let (code, out) = check(&good(), check::Format::Text);
     assert_eq!(code, ExitCode::SUCCESS);
-    assert_snapshot!(out, @"");
+    assert_snapshot!(out, @"the configuration is valid: 1 route, login `workos`");
 }
 
 #[test]
 fn check_answers_1_and_json_for_a_bad_project() {
     let (code, out) = check(&bad(), check::Format::Json);
     assert_eq!(code, ExitCode::FAILURE);
-    assert_snapshot!(out, @"");
+    assert_snapshot!(out, @r#"
+    {
+      "valid": false,
+      "problems": [
+        {
+          "rule": "unknown-key",
+          "message": "unknown key `orgnizationId` in `options`",
+          "file": "config/policies.json",
+          "line": 3,
+          "column": 3,
+          "width": 15,
+          "source": "  \"orgnizationId\": \"org_1\"",
+          "help": "did you mean `organizationId`?"
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
@@ -80,9 +96,37 @@ fn add(folder: &Folder, slug: &str, url: &str, oauth: bool) -> Result<String, St
 fn add_keeps_comments_and_order_and_makes_a_valid_route() {
     let routes = "{\n  // mine\n  \"openapi\": \"3.1.0\",\n  \"paths\": {\n    // the first\n    ITEM, // kept\n  },\n}\n".replace("ITEM", &item("/mcp/a", "a"));
     let folder = Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &routes)]);
-    assert_snapshot!(add(&folder, "linear", "https://mcp.linear.app/mcp", false).unwrap(), @"");
+    assert_snapshot!(add(&folder, "linear", "https://mcp.linear.app/mcp", false).unwrap(), @"added /mcp/linear to config/routes.oas.json, with the login policy `workos`");
     let text = std::fs::read_to_string(folder.project().join("config/routes.oas.json")).unwrap();
-    assert_snapshot!(text.replace(&item("/mcp/a", "a"), "ITEM"), @"");
+    assert_snapshot!(text.replace(&item("/mcp/a", "a"), "ITEM"), @r#"
+    {
+      // mine
+      "openapi": "3.1.0",
+      "paths": {
+        // the first
+        ITEM, // kept
+        "/mcp/linear": {
+          "get,post": {
+            "operationId": "linear",
+            "summary": "linear",
+            "x-zuplo-route": {
+              "corsPolicy": "none",
+              "handler": {
+                "module": "$import(@zuplo/runtime/mcp-gateway)",
+                "export": "McpProxyHandler",
+                "options": {
+                  "rewritePattern": "https://mcp.linear.app/mcp",
+                },
+              },
+              "policies": {
+                "inbound": ["workos"],
+              },
+            },
+          },
+        },
+      },
+    }
+    "#);
     let routes = folder.load(SECRET, doorward::config::Mode::Serve).unwrap().config.routes;
     assert_eq!(routes[1].path, "/mcp/linear");
 }
@@ -98,7 +142,12 @@ fn add_refuses_what_cannot_be_a_route_and_changes_nothing() {
         add(&folder, "b", "https://x.example.com/mcp", true),
     ];
     let refusals: Vec<_> = refusals.into_iter().map(Result::unwrap_err).collect();
-    assert_snapshot!(refusals.join("\n"), @"");
+    assert_snapshot!(refusals.join("\n"), @r#"
+    config/routes.oas.json has a route /mcp/a already: choose another slug, or edit the route there
+    `b/c` cannot be a slug: use letters, digits, `-`, `_` and `.`
+    `rewritePattern` must be an http or https URL: give the URL of the MCP endpoint, such as https://mcp.example.com/mcp
+    `--oauth` is not supported yet in this version: leave it out, the route works without a credential for the upstream
+    "#);
     assert_eq!(std::fs::read_to_string(folder.project().join("config/routes.oas.json")).unwrap(), before);
 }
 

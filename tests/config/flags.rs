@@ -34,12 +34,21 @@ fn flags_make_the_same_configuration_as_a_folder() {
 
 #[test]
 fn in_dev_no_credentials_mean_the_development_login() {
-    assert_snapshot!(report(&flags(None, None, &["a=https://a.example.com/mcp"]), Mode::Dev), @"");
+    assert_snapshot!(report(&flags(None, None, &["a=https://a.example.com/mcp"]), Mode::Dev), @r#"
+    valid
+    WORKOS_CLIENT_ID and WORKOS_CLIENT_SECRET are not set: the development login stands in for WorkOS
+    "#);
 }
 
 #[test]
 fn in_dev_one_credential_without_the_other_is_an_error() {
-    assert_snapshot!(report(&flags(Some("client_1"), None, &["a=https://a.example.com/mcp"]), Mode::Dev), @"");
+    assert_snapshot!(report(&flags(Some("client_1"), None, &["a=https://a.example.com/mcp"]), Mode::Dev), @r#"
+    error: `clientSecret` needs the environment variable WORKOS_CLIENT_SECRET, which is not set, while `clientId` has a value
+     --> --workos-client-secret
+      = help: set WORKOS_CLIENT_SECRET; or unset both, and `doorward dev` uses its development login
+
+    1 problem in the configuration
+    "#);
 }
 
 #[test]
@@ -47,10 +56,50 @@ fn problems_name_their_flag() {
     let mut flags = flags(Some("sk_private"), None, &["a=ftp://x", "b", "a b=https://x", "c=https://x", "c=https://y"]);
     flags.workos_api_url = Some("http://example.com".to_owned());
     flags.authkit_domain = Some("x.authkit.app".to_owned());
-    assert_snapshot!(report(&flags, Mode::Serve), @"");
+    assert_snapshot!(report(&flags, Mode::Serve), @r#"
+    error: `mcp-authkit-inbound` is not supported yet in this version
+     --> --authkit-domain
+      = help: use `--workos-client-id` and `--workos-client-secret`
+
+    error: `clientId` holds an API key: `clientId` and `clientSecret` are probably swapped
+     --> --workos-client-id
+      = help: it looks like `client_01KC6057N3C66XJAXZ65YHAC72`; the WorkOS dashboard shows it under API Keys
+
+    error: `clientSecret` needs the environment variable WORKOS_CLIENT_SECRET, which is not set
+     --> --workos-client-secret
+      = help: set WORKOS_CLIENT_SECRET in the environment of the gateway
+
+    error: `apiUrl` must be https, or http on loopback
+     --> --workos-api-url
+      = help: such as `https://auth.example.com` or `http://localhost:4100`
+
+    error: `rewritePattern` must be an http or https URL
+     --> --server a
+      = help: give the URL of the MCP endpoint, such as `https://mcp.example.com/mcp`
+
+    error: a server is given as SLUG=URL, the slug of letters, digits, `-`, `_` and `.`
+     --> --server
+      = help: such as `--server linear=https://mcp.linear.app/mcp`
+
+    error: a server is given as SLUG=URL, the slug of letters, digits, `-`, `_` and `.`
+     --> --server a b
+      = help: such as `--server linear=https://mcp.linear.app/mcp`
+
+    error: there are two servers named `c`
+     --> --server c
+      = help: each has a slug of its own
+
+    8 problems in the configuration
+    "#);
 }
 
 #[test]
 fn a_server_is_needed() {
-    assert_snapshot!(report(&flags(Some("client_1"), Some("sk_1"), &[]), Mode::Serve), @"");
+    assert_snapshot!(report(&flags(Some("client_1"), Some("sk_1"), &[]), Mode::Serve), @r#"
+    error: no MCP server is named
+     --> --server
+      = help: add `--server SLUG=URL`, such as `--server linear=https://mcp.linear.app/mcp`
+
+    1 problem in the configuration
+    "#);
 }
