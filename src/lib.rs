@@ -38,13 +38,19 @@
 //! | `askama` | `web` |
 //! | `clap` | `cli` |
 
-#[path = "config"]
-pub mod config {
-    pub mod model;
-}
+pub mod authorization;
+pub mod cli;
+pub mod config;
 pub mod crypto;
+pub mod demo;
 pub mod domain;
 pub mod identity;
 pub mod keys;
+pub mod mcp;
 pub mod oauth;
+pub mod outbound;
+pub mod proxy;
+pub mod runtime;
 pub mod store;
+pub mod telemetry;
+pub mod web;

@@ -1,1 +1,20 @@
-fn main(){}
+//! Parses the arguments, installs the crypto provider, dispatches, and sets the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = doorward::cli::Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("error: a crypto provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    match doorward::cli::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

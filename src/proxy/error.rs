@@ -6,21 +6,16 @@ use serde_json::{Value, json};
 
 use super::body::ProxyBody;
 use crate::mcp;
-use crate::oauth::bearer::Challenge;
+use crate::oauth::bearer::BearerError;
 
 /// Why a request was not served. `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     #[error("method not allowed")]
     Method,
-    #[error("no credentials")]
-    NoCredentials(Challenge),
-    #[error("two credentials")]
-    TwoCredentials(Challenge),
+    /// Credentials are missing, or not good enough; with the reason for the log.
     #[error("{1}")]
-    BadToken(Challenge, &'static str),
-    #[error("insufficient scope")]
-    Scope(Challenge),
+    Bearer(Box<Challenged>, &'static str),
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u64),
     #[error("the session does not exist or belongs to another caller")]
@@ -41,10 +36,7 @@ impl ProxyError {
     pub fn reason_code(&self) -> &'static str {
         match self {
             Self::Method => "method_not_allowed",
-            Self::NoCredentials(_) => "no_credentials",
-            Self::TwoCredentials(_) => "two_credentials",
-            Self::BadToken(_, reason) => reason,
-            Self::Scope(_) => "insufficient_scope",
+            Self::Bearer(_, reason) => reason,
             Self::BodyTooLarge(_) => "body_too_large",
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
@@ -63,30 +55,7 @@ impl ProxyError {
                 set(&mut response, header::ALLOW, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
                 response
             }
-            Self::NoCredentials(challenge) => {
-                challenged(StatusCode::UNAUTHORIZED, challenge, "unauthorized", "sign in to use this server", reference)
-            }
-            Self::BadToken(challenge, _) => challenged(
-                StatusCode::UNAUTHORIZED,
-                challenge,
-                "invalid_token",
-                "the access token is not valid here; get a new one",
-                reference,
-            ),
-            Self::TwoCredentials(challenge) => challenged(
-                StatusCode::BAD_REQUEST,
-                challenge,
-                "invalid_request",
-                "send one access token, in the Authorization header",
-                reference,
-            ),
-            Self::Scope(challenge) => challenged(
-                StatusCode::FORBIDDEN,
-                challenge,
-                "insufficient_scope",
-                "the token does not carry the scope that this server needs",
-                reference,
-            ),
+            Self::Bearer(challenged, _) => challenged.response(reference),
             Self::BodyTooLarge(limit) => {
                 let text = format!("the request body is larger than {limit} bytes");
                 plain(StatusCode::PAYLOAD_TOO_LARGE, mcp::REFUSED, &text, reference)
@@ -124,20 +93,29 @@ fn plain(status: StatusCode, code: i32, message: &str, reference: &str) -> Respo
     json_response(status, &mcp::error(code, message, reference))
 }
 
-/// An answer with a challenge: OAuth's words in a JSON body (CHAL-1, CHAL-2).
-fn challenged(
-    status: StatusCode,
-    challenge: &Challenge,
-    error: &str,
-    description: &str,
-    reference: &str,
-) -> Response<ProxyBody> {
-    let body = json!({ "error": error, "error_description": format!("{description} (reference {reference})") });
-    let mut response = json_response(status, &body);
-    if let Ok(value) = HeaderValue::from_str(&challenge.to_string()) {
-        set(&mut response, header::WWW_AUTHENTICATE, value);
+/// A challenge, ready to be sent (CHAL-1, CHAL-2, CHAL-7).
+#[derive(Debug)]
+pub struct Challenged {
+    /// The `WWW-Authenticate` value.
+    pub header: String,
+    /// `None` for a request without credentials, which did nothing wrong.
+    pub error: Option<BearerError>,
+    pub description: &'static str,
+}
+
+impl Challenged {
+    /// OAuth's words in a JSON body.
+    fn response(&self, reference: &str) -> Response<ProxyBody> {
+        let status = self.error.map_or(401, BearerError::http_status);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+        let error = self.error.map_or("unauthorized", BearerError::as_str);
+        let description = format!("{} (reference {reference})", self.description);
+        let mut response = json_response(status, &json!({ "error": error, "error_description": description }));
+        if let Ok(value) = HeaderValue::from_str(&self.header) {
+            set(&mut response, header::WWW_AUTHENTICATE, value);
+        }
+        response
     }
-    response
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response<ProxyBody> {

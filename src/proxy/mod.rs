@@ -27,10 +27,11 @@ use crate::config::model::{GatewayConfig, Route};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random};
 use crate::keys::{AccessTokenVerifier, AssertionIssuer, Keys, Revocations, VerifiedToken};
-use crate::oauth::bearer::{self, BearerProblem, Challenge};
-use crate::oauth::scope::{MCP_TOOLS, ScopeCatalog};
+use crate::oauth::bearer::{self, BearerError, Challenge};
+use crate::oauth::metadata::protected_resource_url;
+use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::Store;
-use error::ProxyError;
+use error::{Challenged, ProxyError};
 use identity::People;
 use session::SessionBinding;
 use upstream::Upstream;
@@ -185,30 +186,40 @@ impl Proxy {
         if route.proxy.public {
             return Ok(None);
         }
-        let challenge = || self.challenge(route, origin);
         let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
-        let presented = bearer::credentials(headers, parts.uri.query()).map_err(|problem| match problem {
-            BearerProblem::Duplicate => ProxyError::TwoCredentials(challenge().error("invalid_request", "send one access token, in the Authorization header")),
-            BearerProblem::Missing | BearerProblem::WrongScheme => ProxyError::NoCredentials(challenge()),
-            BearerProblem::Malformed => ProxyError::BadToken(invalid_token(challenge()), "token_malformed"),
+        let presented = bearer::credentials(headers, parts.uri.query()).map_err(|problem| {
+            ProxyError::Bearer(Box::new(self.challenge(route, origin, problem.error())), "no_usable_credentials")
         })?;
-        let token = self
-            .verifier
-            .verify(presented, origin, &route.path, self.clock.now())
-            .map_err(|refusal| ProxyError::BadToken(invalid_token(challenge()), refusal.reason_code()))?;
+        let token = self.verifier.verify(presented, origin, &route.path, self.clock.now()).map_err(|refusal| {
+            let challenge = self.challenge(route, origin, Some(BearerError::InvalidToken));
+            ProxyError::Bearer(Box::new(challenge), refusal.reason_code())
+        })?;
+        let needed = self.needed_scopes();
         let enough = self.scopes.as_ref().is_none_or(|scopes| {
-            scopes.default_scopes().iter().all(|needed| scopes.satisfies(&token.scope, needed))
+            needed.iter().all(|needed| scopes.satisfies(&token.scope, needed))
         });
         if !enough {
-            return Err(ProxyError::Scope(challenge().error("insufficient_scope", "the token does not carry the scope that this server needs")));
+            let challenge = self.challenge(route, origin, Some(BearerError::InsufficientScope));
+            return Err(ProxyError::Bearer(Box::new(challenge), "insufficient_scope"));
         }
         Ok(Some(token))
     }
 
+    fn needed_scopes(&self) -> ScopeSet {
+        self.scopes.as_ref().map(ScopeCatalog::default_scopes).unwrap_or_default()
+    }
+
     /// The challenge of a route: where its metadata is, and the scope it needs (RFC 9728 §5.1).
-    fn challenge(&self, route: &Route, origin: &str) -> Challenge {
-        let scope = self.scopes.as_ref().map_or_else(|| MCP_TOOLS.to_owned(), |scopes| scopes.default_scopes().to_string());
-        Challenge::new(format!("{origin}/.well-known/oauth-protected-resource{}", route.path), scope)
+    fn challenge(&self, route: &Route, origin: &str, error: Option<BearerError>) -> Challenged {
+        let description = error.map(describe);
+        let header = Challenge {
+            resource_metadata: &protected_resource_url(origin, &route.path),
+            scope: &self.needed_scopes(),
+            error,
+            error_description: description,
+        }
+        .to_string();
+        Challenged { header, error, description: description.unwrap_or("sign in to use this server") }
     }
 
     /// Takes out what is not for the upstream, and puts in what is.
@@ -297,6 +308,11 @@ struct Refused {
     unread: Option<body::Unread>,
 }
 
-fn invalid_token(challenge: Challenge) -> Challenge {
-    challenge.error("invalid_token", "the access token is not valid here; get a new one")
+/// What a refused caller is told.
+fn describe(error: BearerError) -> &'static str {
+    match error {
+        BearerError::InvalidRequest => "send one access token, in the Authorization header",
+        BearerError::InvalidToken => "the access token is not valid here; get a new one",
+        BearerError::InsufficientScope => "the token does not carry the scope that this server needs",
+    }
 }

@@ -1,7 +1,5 @@
 //! Puts the gateway together: what lives as long as the process, and what a configuration makes of it.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use crate::identity::workos::WorkOs;
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyParts, UpstreamTls};
 use crate::store::{RevocationReason, Store};
 use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 
@@ -46,6 +44,8 @@ pub enum StartError {
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("{0}")]
     Tls(String),
+    #[error("--secret-key: {0}")]
+    SecretKey(String),
     #[error("the demo server could not start: {0}")]
     Demo(String),
 }
@@ -61,6 +61,7 @@ pub struct Assembly {
     pub derivation: Arc<DerivationKeys>,
     pub revocations: Arc<Revocations>,
     pub outbound: Outbound,
+    pub upstream_tls: UpstreamTls,
     pub origins: Origins,
     current: std::sync::OnceLock<SharedGateway>,
 }
@@ -75,10 +76,12 @@ impl Assembly {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sealer = Sealer::new(&settings.secret_keys).ok_or(StartError::NoSecretKey)?;
         let origins = Origins::new(&settings.public_urls)?;
+        let roots = read_roots(&settings)?;
+        let upstream_tls = upstream_tls(&roots)?;
         let outbound = Outbound::new(&OutboundSettings {
             cimd_allow: settings.cimd_allow.clone(),
             allow_loopback: settings.development.is_some(),
-            extra_roots: read_roots(&settings)?,
+            extra_roots: roots,
             resolve: settings.outbound_resolve.clone(),
         })?;
         let store = Store::open(&settings.database_url).await?;
@@ -95,6 +98,7 @@ impl Assembly {
             derivation: Arc::new(derivation),
             revocations: Arc::new(Revocations::default()),
             outbound,
+            upstream_tls,
             origins,
             current: std::sync::OnceLock::new(),
         })
@@ -166,6 +170,20 @@ impl Assembly {
         }
     }
 
+    fn proxy(&self, config: &GatewayConfig) -> Proxy {
+        let parts = ProxyParts {
+            keys: Arc::clone(&self.keys),
+            revocations: Arc::clone(&self.revocations),
+            store: self.store.clone(),
+            sealer: self.sealer.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            tls: self.upstream_tls.clone(),
+            max_body: self.settings.max_body,
+        };
+        Proxy::new(config, parts)
+    }
+
     /// Makes a gateway the present one.
     pub fn install(&self, gateway: Gateway) -> SharedGateway {
         let gateway = Arc::new(gateway);
@@ -200,14 +218,25 @@ impl Assembly {
     }
 }
 
-fn read_roots(settings: &Settings) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let mut roots = Vec::new();
-    for path in &settings.outbound_ca_files {
-        let failed = |source| StartError::CaFile { path: path.clone(), source };
-        let reader = BufReader::new(File::open(path).map_err(failed)?);
-        for certificate in CertificateDer::pem_reader_iter(reader) {
-            roots.push(certificate.map_err(|error| failed(std::io::Error::other(error.to_string())))?);
+/// The operator's trust roots, as PEM texts.
+fn read_roots(settings: &Settings) -> Result<Vec<Vec<u8>>, StartError> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|source| StartError::CaFile { path: path.clone(), source })
+    };
+    settings.outbound_ca_files.iter().map(read).collect()
+}
+
+/// TLS towards upstreams: the platform's roots and the operator's.
+fn upstream_tls(roots: &[Vec<u8>]) -> Result<UpstreamTls, StartError> {
+    let mut store = rustls::RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(native.certs);
+    for pem in roots {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| StartError::Tls(format!("--outbound-ca-file: {error:?}")))?;
+            store.add(certificate).map_err(|error| StartError::Tls(format!("--outbound-ca-file: {error}")))?;
         }
     }
-    Ok(roots)
+    let config = rustls::ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
+    Ok(UpstreamTls(Arc::new(config)))
 }

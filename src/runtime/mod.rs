@@ -11,4 +11,4 @@ mod settings;
 
 pub use assemble::{Assembly, StartError};
 pub use lifecycle::{ConfigSource, run};
-pub use settings::{DevelopmentSettings, Settings};
+pub use settings::{DevelopmentSettings, Settings, TlsFiles};

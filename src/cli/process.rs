@@ -1,0 +1,208 @@
+//! The flags that `serve` and `dev` share (gateway.md §1), and what they are as values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use clap::Args;
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::config::{self, Diagnostics, Env, Flags, Loaded, Mode};
+use crate::crypto::KeyMaterial;
+use crate::telemetry::LogFormat;
+
+/// Settings of the process.
+#[derive(Debug, Clone, Args)]
+pub struct ProcessArgs {
+    /// Where the endpoints hang; the well-known documents and the routes stay where they are
+    #[arg(long, env = "DOORWARD_BASE_PATH", default_value = "/", value_name = "PATH")]
+    pub base_path: String,
+    /// Proxies whose Forwarded and X-Forwarded-* headers count
+    #[arg(long, env = "DOORWARD_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+    /// A host that a client-id metadata document may come from although it resolves to a special-use network
+    #[arg(long, env = "DOORWARD_CIMD_ALLOW", value_name = "HOST[=CIDR]", value_delimiter = ',', value_parser = cimd_allow)]
+    pub cimd_allow: Vec<(String, Option<IpNet>)>,
+    /// Extra trust roots for outgoing TLS, as PEM
+    #[arg(long, env = "DOORWARD_OUTBOUND_CA_FILE", value_name = "FILE", value_delimiter = ',')]
+    pub outbound_ca_file: Vec<PathBuf>,
+    /// A fixed address for a host of the control path (split DNS, tests)
+    #[arg(long, env = "DOORWARD_OUTBOUND_RESOLVE", value_name = "HOST:PORT=ADDR", value_delimiter = ',', value_parser = outbound_resolve)]
+    pub outbound_resolve: Vec<(String, u16, SocketAddr)>,
+    /// How events are written
+    #[arg(long, env = "DOORWARD_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// A level, or a filter such as info,doorward=debug
+    #[arg(long, env = "DOORWARD_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+    /// Seconds that requests under way get to finish at shutdown
+    #[arg(long, env = "DOORWARD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 10)]
+    pub drain_timeout: u64,
+    /// Connections at once
+    #[arg(long, env = "DOORWARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000)]
+    pub max_connections: usize,
+    /// Bytes of the largest request body; a route may take less
+    #[arg(long, env = "DOORWARD_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
+    pub max_body_bytes: u64,
+    #[command(flatten)]
+    pub folderless: FolderlessArgs,
+}
+
+/// A start without a config folder.
+#[derive(Debug, Clone, Args)]
+pub struct FolderlessArgs {
+    /// WorkOS client id, client_…
+    #[arg(long, env = "WORKOS_CLIENT_ID", value_name = "ID", hide_env_values = true)]
+    pub workos_client_id: Option<String>,
+    /// WorkOS API key, sk_…; read from WORKOS_API_KEY as well
+    #[arg(long, env = "WORKOS_CLIENT_SECRET", value_name = "KEY", hide_env_values = true)]
+    pub workos_client_secret: Option<String>,
+    /// Another WorkOS API host
+    #[arg(long, value_name = "URL")]
+    pub workos_api_url: Option<String>,
+    /// Put this MCP server behind /mcp/SLUG; repeatable, and stands in for the config folder
+    #[arg(long = "server", value_name = "SLUG=URL")]
+    pub servers: Vec<String>,
+}
+
+impl FolderlessArgs {
+    /// The flags, completed from the environment (and `.env`, in `dev`).
+    #[must_use]
+    pub fn flags(&self, env: &dyn Env) -> Flags {
+        let secret = self
+            .workos_client_secret
+            .clone()
+            .or_else(|| env.get("WORKOS_CLIENT_SECRET"))
+            .or_else(|| env.get("WORKOS_API_KEY"));
+        Flags {
+            workos_client_id: self.workos_client_id.clone().or_else(|| env.get("WORKOS_CLIENT_ID")),
+            workos_client_secret: secret.map(SecretString::from),
+            workos_api_url: self.workos_api_url.clone(),
+            authkit_domain: None,
+            servers: self.servers.clone(),
+        }
+    }
+}
+
+/// The configuration: from the flags when `--server` is given or there is no folder to read in `dev`, else
+/// from the folder.
+///
+/// # Errors
+/// Every problem at once.
+pub fn load(folder: &std::path::Path, folderless: &FolderlessArgs, env: &dyn Env, mode: Mode) -> Result<Loaded, Diagnostics> {
+    let flags = folderless.flags(env);
+    let empty = mode == Mode::Dev && !folder.is_dir();
+    if flags.replace_folder() || empty { config::from_flags(&flags, mode) } else { config::load(folder, env, mode) }
+}
+
+/// The keys of `--secret-key` and `--secret-key-file`, in that order.
+///
+/// # Errors
+/// When one is not 32 bytes in base64, or a file cannot be read.
+pub fn secret_keys(values: &[String], files: &[PathBuf]) -> anyhow::Result<Vec<KeyMaterial>> {
+    let mut keys = Vec::new();
+    for value in values {
+        keys.push(key_material(value).context("--secret-key")?);
+    }
+    for file in files {
+        let text = std::fs::read_to_string(file).with_context(|| format!("--secret-key-file {}", file.display()))?;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            keys.push(key_material(line).with_context(|| format!("--secret-key-file {}", file.display()))?);
+        }
+    }
+    Ok(keys)
+}
+
+/// 32 bytes in base64, of either alphabet, padded or not.
+///
+/// # Errors
+/// For anything else; the text is not repeated.
+pub fn key_material(text: &str) -> anyhow::Result<KeyMaterial> {
+    let plain = text.trim().trim_end_matches('=').replace('-', "+").replace('_', "/");
+    let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(plain).ok();
+    let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.map(KeyMaterial::new).context("must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+}
+
+/// `/` or `/prefix/`.
+///
+/// # Errors
+/// For a path that could not stand in a URL as it is.
+pub fn base_path(text: &str) -> anyhow::Result<String> {
+    let trimmed = text.trim_matches('/');
+    let plain = trimmed.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/.~".contains(&byte));
+    if !plain || trimmed.split('/').any(|segment| matches!(segment, "." | "..")) || trimmed.contains("//") {
+        bail!("--base-path {text}: letters, digits, `-`, `_`, `.`, `~` and single slashes only, such as /__zuplo");
+    }
+    Ok(if trimmed.is_empty() { "/".to_owned() } else { format!("/{trimmed}/") })
+}
+
+#[must_use]
+pub fn drain_timeout(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(3600))
+}
+
+fn cimd_allow(text: &str) -> Result<(String, Option<IpNet>), String> {
+    match text.split_once('=') {
+        None if !text.is_empty() => Ok((text.to_owned(), None)),
+        Some((host, network)) if !host.is_empty() => {
+            let network = network.parse().map_err(|_| format!("{network} is not a network such as 10.0.0.0/8"))?;
+            Ok((host.to_owned(), Some(network)))
+        }
+        _ => Err("must be HOST or HOST=CIDR".to_owned()),
+    }
+}
+
+fn outbound_resolve(text: &str) -> Result<(String, u16, SocketAddr), String> {
+    const FORM: &str = "must be HOST:PORT=ADDR, such as api.example.com:443=10.0.0.5:8443";
+    let (target, address) = text.split_once('=').ok_or(FORM)?;
+    let (host, port) = target.rsplit_once(':').ok_or(FORM)?;
+    let port: u16 = port.parse().map_err(|_| FORM)?;
+    let address = match address.parse::<SocketAddr>() {
+        Ok(address) => address,
+        Err(_) => SocketAddr::new(address.parse().map_err(|_| FORM)?, port),
+    };
+    Ok((host.to_owned(), port, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_is_brought_into_one_form() {
+        for (text, path) in [("/", "/"), ("", "/"), ("/__zuplo", "/__zuplo/"), ("a/b/", "/a/b/")] {
+            assert_eq!(base_path(text).unwrap(), path);
+        }
+        for bad in ["/a b", "/a/../b", "/a%2f", "/{x}", "/a//b"] {
+            assert!(base_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_32_bytes_in_base64() {
+        let key = base64::engine::general_purpose::STANDARD.encode([7u8; 32]);
+        assert_eq!(key_material(&key).unwrap().as_bytes(), &[7; 32]);
+        assert_eq!(key_material(&format!("{key}\n")).unwrap().as_bytes(), &[7; 32]);
+        for bad in ["", "abc", &key[4..], "not base64!"] {
+            let error = key_material(bad).unwrap_err().to_string();
+            assert!(bad.is_empty() || !error.contains(bad));
+        }
+    }
+
+    #[test]
+    fn fixed_addresses_and_allowed_hosts_are_parsed() {
+        assert_eq!(
+            outbound_resolve("a.example:443=127.0.0.1:8443").unwrap(),
+            ("a.example".to_owned(), 443, "127.0.0.1:8443".parse().unwrap())
+        );
+        assert_eq!(outbound_resolve("a.example:443=127.0.0.1").unwrap().2, "127.0.0.1:443".parse().unwrap());
+        assert!(outbound_resolve("a.example=127.0.0.1").is_err());
+        assert_eq!(cimd_allow("a.example").unwrap(), ("a.example".to_owned(), None));
+        assert!(cimd_allow("a.example=10.0.0.0/8").unwrap().1.is_some());
+        assert!(cimd_allow("a.example=ten").is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! From start to stop: load, bind, serve, reload on SIGHUP or a changed file, drain on SIGTERM (OPS-5, OPS-6).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::assemble::{Assembly, StartError};
+use super::background;
+use super::listener::Listener;
+use super::settings::{Settings, TlsFiles};
+use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route, SigningAlg};
+use crate::config::{Diagnostics, Loaded};
+use crate::demo::DemoServer;
+use crate::domain::Clock as _;
+use crate::keys::AssertionVerifier;
+use crate::web::{SharedGateway, router};
+
+/// Path of the built-in demo server.
+const DEMO_PATH: &str = "/mcp/demo";
+/// How long after the drain timeout the process waits for its tasks before it goes anyway.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// Where the configuration comes from, now and at each reload.
+pub struct ConfigSource {
+    pub load: Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>,
+    /// The folder to watch for changes, in `dev`.
+    pub watch: Option<PathBuf>,
+}
+
+/// Runs the gateway until it is told to stop. `ready` is called once, when it listens, with the addresses and
+/// the configuration.
+///
+/// # Errors
+/// [`StartError`], before anything is served.
+pub async fn run(
+    settings: Settings,
+    loaded: Loaded,
+    source: ConfigSource,
+    ready: impl FnOnce(&[SocketAddr], &GatewayConfig),
+) -> Result<(), StartError> {
+    let shutdown = CancellationToken::new();
+    let algorithm = loaded.config.login.as_ref().map_or(SigningAlg::Es256, |login| login.gateway.signing_alg);
+    let assembly = Arc::new(Assembly::open(settings, algorithm).await?);
+    let demo = match assembly.settings.development {
+        Some(_) => Some(start_demo(&assembly).await?),
+        None => None,
+    };
+    let tls = assembly.settings.tls.as_ref().map(tls_acceptor).transpose()?;
+    let sockets = bind(&assembly.settings.listen).await?;
+
+    log_notes(&loaded);
+    let config = with_demo(loaded.config, demo.as_ref());
+    let shared = install(&assembly, config.clone()).await;
+    let tasks = TaskTracker::new();
+    let listener = Listener {
+        app: router(&shared),
+        tls,
+        connections: Arc::new(Semaphore::new(assembly.settings.max_connections)),
+        shutdown: shutdown.clone(),
+        drain: assembly.settings.drain_timeout,
+    };
+    let addresses: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+    for socket in sockets {
+        tasks.spawn(listener.clone().serve(socket));
+    }
+    drop(listener);
+    spawn_background(&assembly, &shared, &tasks, &shutdown);
+    ready(&addresses, &config);
+
+    until_stopped(&assembly, &source, demo.as_ref()).await;
+    tracing::info!(event = "stopping");
+    shutdown.cancel();
+    tasks.close();
+    let patience = assembly.settings.drain_timeout + LAST_WAIT;
+    if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
+        tracing::warn!(event = "stopped_with_tasks_left");
+    }
+    assembly.store.close().await;
+    Ok(())
+}
+
+fn spawn_background(assembly: &Arc<Assembly>, shared: &SharedGateway, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let token_life = shared
+        .load()
+        .authorization
+        .as_ref()
+        .map_or(Duration::from_secs(900), |server| server.options().access_token_ttl);
+    tasks.spawn(background::follow_revocations(
+        assembly.store.clone(),
+        Arc::clone(&assembly.revocations),
+        Arc::clone(&assembly.clock),
+        token_life,
+        shutdown.clone(),
+    ));
+    tasks.spawn(background::purge(Arc::clone(assembly), shutdown.clone()));
+}
+
+/// Waits for SIGTERM or SIGINT; reloads on SIGHUP and on changed files meanwhile.
+async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
+    let (changed, mut changes) = mpsc::channel(1);
+    let _watcher = source.watch.clone().and_then(|folder| {
+        background::watch(folder, changed.clone())
+            .inspect_err(|error| tracing::warn!(event = "config_not_watched", %error))
+            .ok()
+    });
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!(event = "no_signals", "signals cannot be received; stop the process by force");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => reload(assembly, source, demo).await,
+            Some(()) = changes.recv() => reload(assembly, source, demo).await,
+        }
+    }
+}
+
+/// Puts the new configuration in force, or keeps the old one and says why (OPS-6).
+async fn reload(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
+    match (source.load)() {
+        Ok(loaded) => {
+            log_notes(&loaded);
+            install(assembly, with_demo(loaded.config, demo)).await;
+            tracing::info!(event = "config_reloaded");
+        }
+        Err(diagnostics) => {
+            tracing::error!(event = "config_refused", "the configuration has problems; the old one stays in force\n{}", diagnostics.to_text());
+        }
+    }
+}
+
+async fn install(assembly: &Assembly, config: GatewayConfig) -> SharedGateway {
+    let gateway = assembly.gateway(config);
+    if let Err(error) = assembly.revoke_removed_clients(&gateway).await {
+        tracing::warn!(event = "removed_clients_unknown", %error);
+    }
+    assembly.install(gateway)
+}
+
+fn log_notes(loaded: &Loaded) {
+    for note in &loaded.notes {
+        tracing::info!(event = "config_note", "{note}");
+    }
+}
+
+async fn start_demo(assembly: &Assembly) -> Result<DemoServer, StartError> {
+    let verifier = AssertionVerifier::new(Arc::clone(&assembly.keys));
+    DemoServer::start(verifier, Arc::clone(&assembly.clock)).await.map_err(|error| StartError::Demo(error.to_string()))
+}
+
+/// Adds the demo route unless a configured one claims its path.
+fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayConfig {
+    if let Some(demo) = demo
+        && config.routes.iter().all(|route| route.path != DEMO_PATH)
+    {
+        config.routes.push(Route {
+            operation_id: "demo".to_owned(),
+            path: DEMO_PATH.to_owned(),
+            summary: Some("Demo server".to_owned()),
+            description: Some("The MCP server that doorward brings along".to_owned()),
+            proxy: ProxyOptions {
+                upstream: demo.url().clone(),
+                forward_search: true,
+                follow_redirects: false,
+                public: false,
+                forward_identity: ForwardIdentity::Assertion,
+                connect_timeout: Duration::from_secs(5),
+                first_byte_timeout: Duration::from_secs(300),
+                max_body: 4 * 1024 * 1024,
+            },
+        });
+    }
+    config
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut sockets = Vec::new();
+    for address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(socket) => sockets.push(socket),
+            // A machine without IPv6 still has its IPv4 loopback.
+            Err(error) if address.is_ipv6() && !sockets.is_empty() => {
+                tracing::debug!(%address, %error, "not listening there");
+            }
+            Err(source) => return Err(StartError::Listen { address: *address, source }),
+        }
+    }
+    Ok(sockets)
+}
+
+fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| StartError::Tls(format!("{what}: {error}"));
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed("--tls-cert", &error))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| failed("--tls-key", &error))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| failed("--tls-cert", &error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
