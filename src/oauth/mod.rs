@@ -3,9 +3,14 @@
 //! Each file follows one RFC, named in its head. Must not know where a value comes from or goes to.
 
 pub mod authorization;
+pub mod bearer;
+pub mod client_id_metadata;
+pub mod client_metadata;
+pub mod metadata;
 pub mod params;
 pub mod pkce;
 pub mod redirect_uri;
+pub mod registration;
 pub mod resource;
 pub mod scope;
 pub mod token;

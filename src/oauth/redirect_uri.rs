@@ -3,6 +3,7 @@
 //! https; http on loopback only; private-use schemes. Compared as exact strings, but that for http loopback
 //! URIs the port is whatever the native app got from its system (AUTHZ-2 … AUTHZ-4).
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -10,9 +11,35 @@ use url::{Host, Url};
 const MAX_LENGTH: usize = 2048;
 /// Schemes that would run or read something instead of carrying an answer.
 const REFUSED_SCHEMES: &[&str] = &[
-    "javascript", "data", "file", "vbscript", "blob", "about", "view-source", "filesystem", "ftp", "ws", "wss",
-    "chrome", "chrome-extension", "resource", "jar", "mailto", "tel", "sms", "intent",
+    "javascript",
+    "data",
+    "file",
+    "vbscript",
+    "blob",
+    "about",
+    "view-source",
+    "filesystem",
+    "ftp",
+    "ws",
+    "wss",
+    "chrome",
+    "chrome-extension",
+    "resource",
+    "jar",
+    "mailto",
+    "tel",
+    "sms",
+    "intent",
+    "content",
+    "livescript",
+    "mhtml",
+    "ms-msdt",
+    "search-ms",
+    "urn",
 ];
+/// Everything but RFC 3986 `unreserved`. A space becomes `%20`, which form decoders and plain percent decoders
+/// read alike; `+` is a space to the former only.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a text is no redirect URI. `Display` tells the client's maker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +48,7 @@ pub enum RedirectUriError {
     TooLong,
     #[error("is not an absolute URI")]
     NotAbsolute,
-    #[error("holds white space or control characters")]
+    #[error("holds a character that no URI may hold")]
     IllegalCharacter,
     #[error("must not have a fragment")]
     Fragment,
@@ -37,15 +64,15 @@ pub enum RedirectUriError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectKind {
     Https,
-    /// `http` on `localhost`, 127.0.0.0/8 or `[::1]`.
+    /// A program on the person's machine: `localhost`, 127.0.0.0/8 or `[::1]`, by http or https.
     Loopback,
     /// Such as `cursor://…` or `com.example.app:/…`.
     PrivateUse,
 }
 
-/// A redirect URI, kept as it was written.
+/// A redirect URI, kept as it was written. In JSON a plain string, checked on the way in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RedirectUri(String);
 
 impl RedirectUri {
@@ -55,7 +82,7 @@ impl RedirectUri {
         if text.len() > MAX_LENGTH {
             return Err(RedirectUriError::TooLong);
         }
-        if text.chars().any(|char| char.is_control() || char.is_whitespace()) || text.contains('\\') {
+        if !text.bytes().all(is_uri_byte) {
             return Err(RedirectUriError::IllegalCharacter);
         }
         if text.contains('#') {
@@ -72,6 +99,8 @@ impl RedirectUri {
             "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
             "http" => Err(RedirectUriError::InsecureHost),
             scheme if REFUSED_SCHEMES.contains(&scheme) => Err(RedirectUriError::Scheme),
+            // `scheme:text` names no place at which an application could listen.
+            _ if url.cannot_be_a_base() || text.ends_with(':') => Err(RedirectUriError::NotAbsolute),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -94,25 +123,25 @@ impl RedirectUri {
         }
     }
 
-    /// Host, path and query of an http loopback URI; the text of each as written.
-    fn loopback_parts(&self) -> Option<(&str, &str)> {
+    /// Host, path and query of an http loopback URI; the text of each as written, but for an empty path.
+    fn loopback_parts(&self) -> Option<(&str, &str, &str)> {
+        // http is taken for loopback hosts only.
         let rest = self.0.strip_prefix("http://")?;
-        if self.kind() != RedirectKind::Loopback {
-            return None;
-        }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
         let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
         let host_end = authority[after_brackets..].find(':').map_or(authority.len(), |at| after_brackets + at);
-        let tail = if tail.is_empty() { "/" } else { tail };
-        Some((&authority[..host_end], tail))
+        let (path, query) = tail.split_at(tail.find('?').unwrap_or(tail.len()));
+        Some((&authority[..host_end], if path.is_empty() { "/" } else { path }, query))
     }
 
     #[must_use]
     pub fn kind(&self) -> RedirectKind {
         match self.scheme() {
-            "https" => RedirectKind::Https,
             "http" => RedirectKind::Loopback,
+            // No certificate authority vouches for who listens there, so it is a local program all the same.
+            "https" if Url::parse(&self.0).is_ok_and(|url| is_loopback(&url)) => RedirectKind::Loopback,
+            "https" => RedirectKind::Https,
             _ => RedirectKind::PrivateUse,
         }
     }
@@ -136,7 +165,11 @@ impl RedirectUri {
         let host = match self.kind() {
             RedirectKind::PrivateUse => {
                 let host = idna::domain_to_ascii(host).unwrap_or_else(|_| host.escape_default().to_string());
-                return if host.is_empty() { format!("{}:", url.scheme()) } else { format!("{}://{host}", url.scheme()) };
+                return if host.is_empty() {
+                    format!("{}:", url.scheme())
+                } else {
+                    format!("{}://{host}", url.scheme())
+                };
             }
             _ => host,
         };
@@ -146,18 +179,40 @@ impl RedirectUri {
         }
     }
 
-    /// The URI with parameters added to its query; what stands there stays (AUTHZ-13).
+    /// The URI with parameters added to its query; what stands there stays, except for parameters of the same
+    /// names: the client must find each of ours exactly once (AUTHZ-12, AUTHZ-13).
     #[must_use]
     pub fn with_params(&self, params: &[(&str, &str)]) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(params);
-        let separator = match self.0.find('?') {
-            None => "?",
-            Some(at) if at + 1 == self.0.len() || self.0.ends_with('&') => "",
-            Some(_) => "&",
+        let (base, query) = self.0.split_once('?').unwrap_or((&self.0, ""));
+        let is_ours = |pair: &str| {
+            url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| params.iter().any(|(ours, _)| *ours == name))
         };
-        format!("{}{separator}{}", self.0, query.finish())
+        let kept = query.split('&').filter(|pair| !pair.is_empty() && !is_ours(pair)).map(str::to_owned);
+        let added = params.iter().map(|(name, value)| {
+            format!("{}={}", utf8_percent_encode(name, COMPONENT), utf8_percent_encode(value, COMPONENT))
+        });
+        let pairs: Vec<String> = kept.chain(added).collect();
+        if pairs.is_empty() { base.to_owned() } else { format!("{base}?{}", pairs.join("&")) }
     }
+}
+
+impl TryFrom<String> for RedirectUri {
+    type Error = RedirectUriError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RedirectUri> for String {
+    fn from(uri: RedirectUri) -> Self {
+        uri.0
+    }
+}
+
+/// RFC 3986 §2: `unreserved`, `reserved` and the percent sign. A host outside ASCII is written in punycode.
+fn is_uri_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -226,10 +281,20 @@ mod tests {
             ("https://a.example/c b", RedirectUriError::IllegalCharacter),
             ("https://a.example/c\tb", RedirectUriError::IllegalCharacter),
             ("https://a.example\\@b.example/", RedirectUriError::IllegalCharacter),
+            ("https://b\u{fc}cher.example/cb", RedirectUriError::IllegalCharacter),
+            ("https://a.example/\"><script>", RedirectUriError::IllegalCharacter),
+            ("urn:ietf:wg:oauth:2.0:oob", RedirectUriError::Scheme),
+            ("myapp:callback", RedirectUriError::NotAbsolute),
+            ("myapp:", RedirectUriError::NotAbsolute),
+            ("http://0.0.0.0/cb", RedirectUriError::InsecureHost),
+            ("http://[::ffff:127.0.0.1]/cb", RedirectUriError::InsecureHost),
         ] {
             assert_eq!(RedirectUri::parse(bad), Err(error), "{bad}");
         }
-        assert_eq!(RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(2048))), Err(RedirectUriError::TooLong));
+        assert_eq!(
+            RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(2048))),
+            Err(RedirectUriError::TooLong)
+        );
     }
 
     // AUTHZ-2
@@ -259,6 +324,8 @@ mod tests {
         assert!(uri("http://127.0.0.1:8787/callback").matches(&uri("http://127.0.0.1:1/callback")));
         assert!(uri("http://[::1]/cb").matches(&uri("http://[::1]:99/cb")));
         assert!(uri("http://localhost").matches(&uri("http://localhost:1/")));
+        assert!(uri("http://localhost?a").matches(&uri("http://localhost:1/?a")));
+        assert!(!uri("https://localhost:1/cb").matches(&uri("https://localhost:2/cb")));
         for other in [
             "http://127.0.0.1:51234/callback",
             "http://localhost:51234/callback/",
@@ -274,16 +341,46 @@ mod tests {
     #[test]
     fn an_existing_query_is_kept() {
         let params = [("code", "a b&c"), ("state", "ä")];
-        assert_eq!(uri("https://a.example/cb").with_params(&params), "https://a.example/cb?code=a+b%26c&state=%C3%A4");
-        assert_eq!(uri("https://a.example/cb?x=%20").with_params(&params[..1]), "https://a.example/cb?x=%20&code=a+b%26c");
-        assert_eq!(uri("https://a.example/cb?").with_params(&params[..1]), "https://a.example/cb?code=a+b%26c");
+        assert_eq!(
+            uri("https://a.example/cb").with_params(&params),
+            "https://a.example/cb?code=a%20b%26c&state=%C3%A4"
+        );
+        assert_eq!(
+            uri("https://a.example/cb?x=%20").with_params(&params[..1]),
+            "https://a.example/cb?x=%20&code=a%20b%26c"
+        );
+        assert_eq!(uri("https://a.example/cb?").with_params(&params[..1]), "https://a.example/cb?code=a%20b%26c");
+    }
+
+    // AUTHZ-12, AUTHZ-13
+    #[test]
+    fn a_registered_query_cannot_double_our_parameters() {
+        let params = [("code", "c"), ("iss", "https://gw")];
+        let answer = uri("https://a.example/cb?iss=https%3A%2F%2Fevil&%63ode=x&keep=1").with_params(&params);
+        assert_eq!(answer, "https://a.example/cb?keep=1&code=c&iss=https%3A%2F%2Fgw");
+    }
+
+    // CONS-2, CONS-3
+    #[test]
+    fn a_loopback_host_is_a_local_program_by_https_too() {
+        assert_eq!(uri("https://localhost:8443/cb").kind(), RedirectKind::Loopback);
+        assert_eq!(uri("https://127.0.0.1/cb").kind(), RedirectKind::Loopback);
+        assert_eq!(uri("HTTPS://app.example/cb").kind(), RedirectKind::Https);
+        assert_eq!(uri("cursor://localhost/cb").kind(), RedirectKind::PrivateUse);
+    }
+
+    #[test]
+    fn in_json_it_is_a_plain_string_checked_on_the_way_in() {
+        let json = "\"http://localhost/callback\"";
+        let parsed: RedirectUri = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), json);
+        assert!(serde_json::from_str::<RedirectUri>("\"javascript:alert(1)\"").is_err());
     }
 
     // CONS-6, CONS-7
     #[test]
     fn people_see_the_host_in_punycode() {
         assert_eq!(uri("https://xn--pple-43d.com/cb").display_host(), "xn--pple-43d.com");
-        assert_eq!(uri("https://аpple.com/cb").display_host(), "xn--pple-43d.com");
         assert_eq!(uri("http://localhost:3/cb").display_host(), "localhost:3");
         assert_eq!(uri("cursor://anysphere.cursor-mcp/oauth/callback").display_host(), "cursor://anysphere.cursor-mcp");
         assert_eq!(uri("com.example.app:/oauth").display_host(), "com.example.app:");
@@ -294,8 +391,18 @@ mod tests {
         fn no_input_panics_and_what_is_taken_matches_itself(text in "\\PC{0,80}|(https?|cursor)://[a-z\\[\\]:.@0-9]{0,20}/?[a-z?&=%]{0,20}") {
             if let Ok(uri) = RedirectUri::parse(&text) {
                 assert!(uri.matches(&uri));
-                let _ = (uri.display_host(), uri.with_params(&[("a", "b")]));
+                assert!(RedirectUri::parse(&uri.with_params(&[("a", "b")])).is_ok());
+                let _ = uri.display_host();
             }
+        }
+
+        // AUTHZ-13
+        #[test]
+        fn any_state_comes_back_once_and_unchanged(state in "\\PC{0,60}|[\\x00-\\x7f]{0,60}", query in "[a-z=&]{0,12}|state=x") {
+            let answer = uri(&format!("https://a.example/cb?{query}")).with_params(&[("state", &state)]);
+            let url = Url::parse(&answer).unwrap();
+            let found: Vec<_> = url.query_pairs().filter(|(name, _)| name == "state").map(|(_, value)| value).collect();
+            assert_eq!(found, [state]);
         }
     }
 }

@@ -70,7 +70,8 @@ pub fn same(granted: &str, sent: &str) -> bool {
 /// segments, user information.
 fn canonical_path(text: &str, origin: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
-    let clean = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let clean =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     if !clean || url.origin().ascii_serialization() != origin {
         return None;
     }
@@ -128,7 +129,10 @@ mod tests {
         }
         let error = find(&["https://gw.example/mcp/c"]).unwrap_err().to_string();
         assert_eq!(error, "unknown resource; valid are https://gw.example/mcp/a, https://gw.example/mcp/b");
-        assert!(matches!(find(&["https://gw.example/mcp/a", "https://gw.example/mcp/b"]), Err(ResourceError::Several(_))));
+        assert!(matches!(
+            find(&["https://gw.example/mcp/a", "https://gw.example/mcp/b"]),
+            Err(ResourceError::Several(_))
+        ));
         assert_eq!(find(&["https://gw.example/mcp/a", "https://gw.example/mcp/a/"]), Ok("/mcp/a"));
     }
 

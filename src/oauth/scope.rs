@@ -6,9 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Scopes of OpenID Connect that clients ask for out of habit. Tolerated, never granted (SCOPE-4).
-const TOLERATED: &[&str] = &["openid", "profile", "email", "offline_access"];
+const TOLERATED: &[&str] = &["openid", "profile", "email", OFFLINE_ACCESS];
 /// The scope that opens a route's MCP server.
 pub const MCP_TOOLS: &str = "mcp:tools";
+/// Advertised for clients that look for it (SEP-2207), never granted: refresh tokens do not hang on it (REFR-1).
+pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// A set of scopes; written separated by spaces, in one order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +35,16 @@ impl ScopeSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
     }
 
     #[must_use]
@@ -109,35 +121,28 @@ impl ScopeCatalog {
     /// What the authorization-server metadata lists (SCOPE-2).
     #[must_use]
     pub fn advertised(&self) -> Vec<String> {
-        self.implied.keys().cloned().chain(["offline_access".to_owned()]).collect()
+        self.implied.keys().cloned().chain([OFFLINE_ACCESS.to_owned()]).collect()
     }
 
     /// What a request is granted: unknown scopes are dropped, a request of none, or of tolerated ones alone,
-    /// gets the default (SCOPE-3, SCOPE-4). `limit` is what the client may have.
+    /// gets the default (SCOPE-3, SCOPE-4). `limit` is what the client may have, with what that implies; one
+    /// that names no scope of ours is a self-described client's idle wish and limits nothing (DCR-7).
     ///
     /// # Errors
     /// [`InvalidScope`] when something else was asked for and nothing of it can be granted.
     pub fn resolve(&self, requested: Option<&str>, limit: Option<&ScopeSet>) -> Result<ScopeSet, InvalidScope> {
         let requested = ScopeSet::parse(requested.unwrap_or_default());
-        let within = |scope: &&str| limit.is_none_or(|limit| limit.is_empty() || limit.contains(scope));
-        let granted: ScopeSet = requested
-            .iter()
-            .filter(|scope| self.implied.contains_key(*scope))
-            .filter(within)
-            .map(str::to_owned)
-            .collect();
+        let allowed = limit.map(|limit| self.covered(limit)).filter(|allowed| !allowed.is_empty());
+        let allowed = allowed.unwrap_or_else(|| self.grantable());
+        let granted = requested.intersection(&allowed);
         if !granted.is_empty() {
             return Ok(granted);
         }
         if !requested.iter().all(|scope| TOLERATED.contains(&scope)) {
             return Err(InvalidScope);
         }
-        let default: ScopeSet = self.default_scopes().iter().filter(within).map(str::to_owned).collect();
-        if !default.is_empty() {
-            return Ok(default);
-        }
-        let all: ScopeSet = self.grantable().iter().filter(within).map(str::to_owned).collect();
-        if all.is_empty() { Err(InvalidScope) } else { Ok(all) }
+        let default = self.default_scopes().intersection(&allowed);
+        Ok(if default.is_empty() { allowed } else { default })
     }
 
     /// What a refresh may narrow an access token to (REFR-8): never more than was granted.
@@ -152,6 +157,11 @@ impl ScopeCatalog {
         let left: ScopeSet =
             requested.iter().filter(|scope| self.satisfies(granted, scope)).map(str::to_owned).collect();
         if left.is_empty() { Err(InvalidScope) } else { Ok(left) }
+    }
+
+    /// The grantable scopes that a set holds, itself or by implication.
+    fn covered(&self, scopes: &ScopeSet) -> ScopeSet {
+        self.implied.keys().filter(|scope| self.satisfies(scopes, scope)).cloned().collect()
     }
 
     /// Whether a granted set holds `needed`, itself or by implication (SCOPE-5).
@@ -208,13 +218,29 @@ mod tests {
             (Some("everything"), Err(InvalidScope)),
             (Some("openid everything"), Err(InvalidScope)),
         ] {
-            assert_eq!(catalog.resolve(asked, None).map(|set| set.to_string()), granted.map(str::to_owned), "{asked:?}");
+            assert_eq!(
+                catalog.resolve(asked, None).map(|set| set.to_string()),
+                granted.map(str::to_owned),
+                "{asked:?}"
+            );
         }
         let all = catalog.advertised().join(" ");
         assert_eq!(catalog.resolve(Some(&all), None).unwrap(), catalog.grantable());
         let limit = ScopeSet::parse("read");
         assert_eq!(catalog.resolve(None, Some(&limit)).unwrap(), limit);
         assert_eq!(catalog.resolve(Some("write"), Some(&limit)), Err(InvalidScope));
+    }
+
+    // DCR-7, SCOPE-5
+    #[test]
+    fn a_limit_covers_what_it_implies_and_one_without_scopes_of_ours_limits_nothing() {
+        let catalog = catalog();
+        let write = ScopeSet::parse("write");
+        assert_eq!(catalog.resolve(Some("read mcp:tools"), Some(&write)), Ok(ScopeSet::parse("read")));
+        assert_eq!(catalog.resolve(None, Some(&write)), Ok(ScopeSet::parse("admin read write")));
+        for idle in ["", "openid repo:write"] {
+            assert_eq!(catalog.resolve(None, Some(&ScopeSet::parse(idle))), Ok(ScopeSet::parse("mcp:tools")), "{idle}");
+        }
     }
 
     // SCOPE-5, REFR-8
@@ -228,5 +254,20 @@ mod tests {
         assert_eq!(catalog.narrow(&write, "read").unwrap().to_string(), "read");
         assert_eq!(catalog.narrow(&write, "mcp:tools"), Err(InvalidScope));
         assert_eq!(catalog.narrow(&write, "offline_access").unwrap(), write);
+    }
+
+    // SCOPE-3, REFR-8
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_granted_is_grantable_and_never_more_than_before(asked in "([a-z:]{1,5} |read |write |mcp:tools ){0,4}") {
+            let catalog = catalog();
+            if let Ok(granted) = catalog.resolve(Some(&asked), None) {
+                assert!(!granted.is_empty() && granted.is_subset(&catalog.grantable()));
+                if let Ok(narrowed) = catalog.narrow(&granted, &asked) {
+                    assert!(narrowed.iter().all(|scope| catalog.satisfies(&granted, scope)));
+                }
+            }
+            assert_eq!(ScopeSet::parse(&ScopeSet::parse(&asked).to_string()), ScopeSet::parse(&asked));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Token endpoint answers (OAuth 2.1 §3.2.3, RFC 6749 §5).
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2).
@@ -43,8 +45,8 @@ impl TokenErrorCode {
     }
 }
 
-/// A successful answer. No member is ever null (CODE-12).
-#[derive(Debug, Clone, Serialize)]
+/// A successful answer. No member is ever null (CODE-12); `Debug` shows no token (SEC-6).
+#[derive(Clone, Serialize)]
 pub struct TokenResponse {
     pub access_token: String,
     pub token_type: &'static str,
@@ -55,6 +57,16 @@ pub struct TokenResponse {
     pub scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("expires_in", &self.expires_in)
+            .field("scope", &self.scope)
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Brings a text into the characters an `error_description` may have: %x20-21 / %x23-5B / %x5D-7E (CODE-15).
@@ -96,6 +108,9 @@ mod tests {
             resource: None,
         };
         let json = serde_json::to_value(&response).unwrap();
-        assert_eq!(json, serde_json::json!({"access_token": "a", "token_type": "Bearer", "expires_in": 900, "scope": "mcp:tools"}));
+        assert_eq!(
+            json,
+            serde_json::json!({"access_token": "a", "token_type": "Bearer", "expires_in": 900, "scope": "mcp:tools"})
+        );
     }
 }
