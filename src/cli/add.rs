@@ -32,7 +32,9 @@ pub struct AddArgs {
 /// changed then.
 pub fn run(args: &AddArgs, stdout: &mut dyn Write) -> anyhow::Result<()> {
     if args.oauth {
-        bail!("`--oauth` is not supported yet in this version: leave it out, the route works without a credential for the upstream");
+        bail!(
+            "`--oauth` is not supported yet in this version: leave it out, the route works without a credential for the upstream"
+        );
     }
     if !is_slug(&args.slug) {
         bail!("`{}` cannot be a slug: use letters, digits, `-`, `_` and `.`", args.slug);
@@ -77,7 +79,8 @@ fn route(slug: &str, url: &str, policy: &str) -> CstInputValue {
 fn parse(file: &Path) -> anyhow::Result<CstRootNode> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read {}; `doorward init` makes a project", file.display()))?;
-    CstRootNode::parse(&text, &dialect()).map_err(|error| anyhow::anyhow!("{}: {error}; see `doorward check`", file.display()))
+    CstRootNode::parse(&text, &dialect())
+        .map_err(|error| anyhow::anyhow!("{}: {error}; see `doorward check`", file.display()))
 }
 
 /// No file of the folder may have the path or the operation id already.
@@ -93,7 +96,8 @@ fn refuse_duplicates(folder: &Path, path: &str, id: &str) -> anyhow::Result<()> 
         if paths.get(path).is_some() {
             bail!("{} has a route {path} already: choose another slug, or edit the route there", file.display());
         }
-        let taken = paths.properties().iter().filter_map(|item| item.value()?.as_object()).any(|item| has_id(&item, id));
+        let taken =
+            paths.properties().iter().filter_map(|item| item.value()?.as_object()).any(|item| has_id(&item, id));
         if taken {
             bail!("{} has a route with the operationId `{id}` already: choose another slug", file.display());
         }
@@ -104,7 +108,9 @@ fn refuse_duplicates(folder: &Path, path: &str, id: &str) -> anyhow::Result<()> 
 fn has_id(item: &CstObject, id: &str) -> bool {
     item.properties()
         .iter()
-        .filter_map(|operation| operation.value()?.as_object()?.get("operationId")?.value()?.as_string_lit()?.decoded_value().ok())
+        .filter_map(|operation| {
+            operation.value()?.as_object()?.get("operationId")?.value()?.as_string_lit()?.decoded_value().ok()
+        })
         .any(|given| given == id)
 }
 
@@ -120,7 +126,9 @@ fn first_login_policy(folder: &Path) -> anyhow::Result<String> {
         .filter_map(|policy| policy.as_object())
         .find(|policy| text(policy, "policyType").is_some_and(|kind| kind.ends_with("oauth-inbound")))
         .and_then(|policy| text(&policy, "name"))
-        .with_context(|| format!("{} has no login policy: add one first, see `doorward schema policies`", file.display()))
+        .with_context(|| {
+            format!("{} has no login policy: add one first, see `doorward schema policies`", file.display())
+        })
 }
 
 /// Replaces the file in one step, so that a crash leaves the old or the new text.

@@ -60,7 +60,11 @@ fn valid(format: Format, loaded: &Loaded, stdout: &mut dyn Write) -> std::io::Re
             }
             let routes = loaded.config.routes.len();
             let login = loaded.config.login.as_ref().map_or("no login", |login| login.name.as_str());
-            writeln!(stdout, "the configuration is valid: {routes} route{}, login `{login}`", if routes == 1 { "" } else { "s" })
+            writeln!(
+                stdout,
+                "the configuration is valid: {routes} route{}, login `{login}`",
+                if routes == 1 { "" } else { "s" }
+            )
         }
         Format::Json => {
             let mut document = none.to_json();

@@ -29,7 +29,8 @@ const FILES: [(&str, &str); 6] = [
 /// # Errors
 /// When a folder or file cannot be made.
 pub fn run(dir: &Path, stdout: &mut dyn Write) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir.join("config")).with_context(|| format!("cannot make {}", dir.join("config").display()))?;
+    std::fs::create_dir_all(dir.join("config"))
+        .with_context(|| format!("cannot make {}", dir.join("config").display()))?;
     for (name, text) in FILES {
         let path = dir.join(name);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -43,6 +44,10 @@ pub fn run(dir: &Path, stdout: &mut dyn Write) -> anyhow::Result<()> {
             Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
         }
     }
-    writeln!(stdout, "\nnext: `doorward dev {}` starts it; `doorward add SLUG URL` puts an MCP server behind it", dir.display())?;
+    writeln!(
+        stdout,
+        "\nnext: `doorward dev {}` starts it; `doorward add SLUG URL` puts an MCP server behind it",
+        dir.display()
+    )?;
     Ok(())
 }

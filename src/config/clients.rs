@@ -66,7 +66,9 @@ fn check_id(id: &str, place: Place, problems: &mut Problems) {
 impl Surroundings<'_> {
     fn client(&self, id: &str, raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Client {
         if raw.name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 200) {
-            problems.add("value", node.find(&["name"]).place, "a client's name has 1 to 200 characters").help("it is shown on the consent page");
+            problems
+                .add("value", node.find(&["name"]).place, "a client's name has 1 to 200 characters")
+                .help("it is shown on the consent page");
         }
         let auth_method = auth_method(raw, node, problems);
         Client {
@@ -79,7 +81,10 @@ impl Surroundings<'_> {
             keys: keys(raw, node, problems),
             grant_types: grant_types(raw, node, problems),
             scopes: self.scopes(raw, node, problems),
-            routes: raw.routes.as_deref().map(|names| self.routes.resolve_all(names, &node.find(&["routes"]), problems)),
+            routes: raw
+                .routes
+                .as_deref()
+                .map(|names| self.routes.resolve_all(names, &node.find(&["routes"]), problems)),
             software_id: None,
             software_version: None,
             client_uri: None,
@@ -125,13 +130,17 @@ impl Surroundings<'_> {
         let names = raw.scopes.as_ref()?;
         let node = node.find(&["scopes"]);
         if names.is_empty() {
-            problems.add("value", node.place, "a client without scopes can do nothing").help("leave `scopes` out for all scopes");
+            problems
+                .add("value", node.place, "a client without scopes can do nothing")
+                .help("leave `scopes` out for all scopes");
         }
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !self.scopes.contains_key(*name)) {
             let entry = node.find(&[&index.to_string()]);
-            problems
-                .add("reference", entry.place, format!("there is no scope {}", entry.shown()))
-                .nearest(name, self.scopes.keys().map(String::as_str), "add it to `gateway.scopes`");
+            problems.add("reference", entry.place, format!("there is no scope {}", entry.shown())).nearest(
+                name,
+                self.scopes.keys().map(String::as_str),
+                "add it to `gateway.scopes`",
+            );
         }
         Some(ScopeSet::parse(&names.join(" ")))
     }
@@ -149,29 +158,40 @@ fn auth_method(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) ->
     let has_secret = raw.client_secret.is_some() || raw.client_secret_hash.is_some();
     if raw.client_secret.is_some() && raw.client_secret_hash.is_some() {
         problems
-            .add("conflict", node.find(&["clientSecretHash"]).place, "`clientSecret` and `clientSecretHash` exclude each other")
+            .add(
+                "conflict",
+                node.find(&["clientSecretHash"]).place,
+                "`clientSecret` and `clientSecretHash` exclude each other",
+            )
             .help("keep the hash");
     }
     if has_secret && raw.jwks.is_some() {
-        problems.add("conflict", node.find(&["jwks"]).place, "a client has a secret or keys, not both").help("keep the keys");
+        problems
+            .add("conflict", node.find(&["jwks"]).place, "a client has a secret or keys, not both")
+            .help("keep the keys");
     }
     let method = match raw.auth_method {
-        Some(raw::AuthMethod::None) => AuthMethod::None,
         Some(raw::AuthMethod::ClientSecretBasic) => AuthMethod::ClientSecretBasic,
         Some(raw::AuthMethod::ClientSecretPost) => AuthMethod::ClientSecretPost,
         Some(raw::AuthMethod::PrivateKeyJwt) => AuthMethod::PrivateKeyJwt,
         None if raw.jwks.is_some() => AuthMethod::PrivateKeyJwt,
         None if has_secret => AuthMethod::ClientSecretBasic,
-        None => AuthMethod::None,
+        Some(raw::AuthMethod::None) | None => AuthMethod::None,
     };
     let place = node.find(&["authMethod"]).place;
     let name = method.as_str();
     if method.uses_secret() && !has_secret {
-        problems.add("conflict", place, format!("`{name}` needs a secret")).help("give `clientSecretHash`, or set `authMethod` to `none`");
+        problems
+            .add("conflict", place, format!("`{name}` needs a secret"))
+            .help("give `clientSecretHash`, or set `authMethod` to `none`");
     } else if method == AuthMethod::PrivateKeyJwt && raw.jwks.is_none() {
-        problems.add("conflict", place, format!("`{name}` needs keys")).help("give `jwks`: a JWK set, or the https URL of one");
+        problems
+            .add("conflict", place, format!("`{name}` needs keys"))
+            .help("give `jwks`: a JWK set, or the https URL of one");
     } else if method == AuthMethod::None && (has_secret || raw.jwks.is_some()) {
-        problems.add("conflict", place, "`none` is for clients without credentials").help("leave `authMethod` out, or the credentials");
+        problems
+            .add("conflict", place, "`none` is for clients without credentials")
+            .help("leave `authMethod` out, or the credentials");
     }
     method
 }
@@ -189,7 +209,11 @@ fn secret_hashes(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) 
             Some(hash) => hashes.push(hash),
             None => {
                 problems
-                    .add("value", node.find(&["clientSecretHash"]).place, "a secret's hash is `sha256:` and 64 hexadecimal digits")
+                    .add(
+                        "value",
+                        node.find(&["clientSecretHash"]).place,
+                        "a secret's hash is `sha256:` and 64 hexadecimal digits",
+                    )
                     .help("printf %s \"$SECRET\" | sha256sum");
             }
         }
@@ -200,7 +224,8 @@ fn secret_hashes(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) 
 fn parse_hash(text: &str) -> Option<SecretHash> {
     let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64)?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
+    let bytes: Option<Vec<u8>> =
+        digits.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
     SecretHash::from_slice(&bytes?)
 }
 
@@ -209,15 +234,21 @@ fn keys(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Option
     match raw.jwks.as_ref()? {
         raw::Jwks::Url(url) => {
             if !url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.username().is_empty()) {
-                problems.add("value", node.place, "`jwks` must be an https URL or a JWK set").help("such as `https://app.example.com/jwks.json`");
+                problems
+                    .add("value", node.place, "`jwks` must be an https URL or a JWK set")
+                    .help("such as `https://app.example.com/jwks.json`");
             }
             Some(ClientKeys::Uri(url.clone()))
         }
         raw::Jwks::Set(set) => {
             let keys = node.get("keys").map(Node::items).unwrap_or_default();
-            let public = |key: &Node| key.get("kty").is_some() && ["d", "k", "p", "q"].iter().all(|name| key.get(name).is_none());
+            let public = |key: &Node| {
+                key.get("kty").is_some() && ["d", "k", "p", "q"].iter().all(|name| key.get(name).is_none())
+            };
             if keys.is_empty() || !keys.iter().all(public) {
-                problems.add("value", node.place, "`jwks` must hold public keys").help("`{\"keys\": [{\"kty\": \"EC\", …}]}`, without private members");
+                problems
+                    .add("value", node.place, "`jwks` must hold public keys")
+                    .help("`{\"keys\": [{\"kty\": \"EC\", …}]}`, without private members");
             }
             Some(ClientKeys::Inline(serde_json::Value::Object(set.clone().into_iter().collect())))
         }

@@ -50,8 +50,7 @@ impl Node {
 
     /// An object whose members all stand at `place`; for values that no file holds.
     pub fn object(place: Place, members: Vec<(&str, Self)>) -> Self {
-        let members =
-            members.into_iter().map(|(name, value)| Member { name: name.to_owned(), place, value }).collect();
+        let members = members.into_iter().map(|(name, value)| Member { name: name.to_owned(), place, value }).collect();
         Self::new(place, Kind::Object(members))
     }
 
@@ -162,7 +161,8 @@ pub(super) fn parse(source: usize, problems: &mut Problems) -> Option<Node> {
             let kind = error.kind().to_string();
             let mut letters = kind.chars();
             let kind = letters.next().map(|first| first.to_lowercase().to_string() + letters.as_str()).unwrap_or(kind);
-            problems.add("syntax", place, format!("this is not valid JSON: {kind}"))
+            problems
+                .add("syntax", place, format!("this is not valid JSON: {kind}"))
                 .help("look at the quotes, commas and brackets here and just before");
             None
         }

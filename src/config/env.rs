@@ -103,7 +103,7 @@ impl Walk<'_> {
                         || (spot.depth == 0 && member.name == "corsPolicies");
                     let in_handler = !spot.allowed && member.name == "handler";
                     let rewrite_pattern = allowed && member.name == "rewritePattern";
-                    self.node(&mut member.value, Spot { allowed, in_handler, rewrite_pattern, ..inner });
+                    self.node(&mut member.value, Spot { in_handler, allowed, rewrite_pattern, ..inner });
                 }
             }
             Kind::Text(_) => self.text(node, spot),
@@ -156,19 +156,22 @@ impl Walk<'_> {
             let name = after.find(close).map(|end| &after[..end]).filter(|name| is_name(name));
             let Some(name) = name else {
                 self.problems
-                    .add("environment", node.place, format!("`{open}` is not followed by a variable's name and `{close}`"))
+                    .add(
+                        "environment",
+                        node.place,
+                        format!("`{open}` is not followed by a variable's name and `{close}`"),
+                    )
                     .help(format!("write it as `{open}NAME{close}`"));
                 node.kind = Kind::Unset(String::new());
                 return;
             };
-            match self.env.get(name) {
-                Some(value) => out.push_str(&value),
-                None => {
-                    complete = false;
-                    self.problems
-                        .add("environment", node.place, format!("the environment variable {name} is not set"))
-                        .help(format!("set {name}, or write the value itself"));
-                }
+            if let Some(value) = self.env.get(name) {
+                out.push_str(&value);
+            } else {
+                complete = false;
+                self.problems
+                    .add("environment", node.place, format!("the environment variable {name} is not set"))
+                    .help(format!("set {name}, or write the value itself"));
             }
             variable = Some(name.to_owned());
             rest = &after[name.len() + close.len_utf8()..];
@@ -185,4 +188,16 @@ fn next_variable(text: &str, rewrite_pattern: bool) -> Option<(usize, &'static s
     let plain = text.find("$env(").map(|start| (start, "$env(", ')'));
     let braced = text.find("${env.").filter(|_| rewrite_pattern).map(|start| (start, "${env.", '}'));
     plain.into_iter().chain(braced).min_by_key(|found| found.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotenv_text_gives_its_values_without_quotes_and_comments() {
+        let env = ProcessEnv::with_dotenv("# a\nA_1=x # y\nexport B_1='p # q'\nC_1=\"\"\n1X=no\nnothing\nD_1= a=b \n");
+        let values = ["A_1", "B_1", "C_1", "1X", "D_1"].map(|name| env.file.get(name).map(String::as_str));
+        assert_eq!(values, [Some("x"), Some("p # q"), Some(""), None, Some("a=b")]);
+    }
 }

@@ -59,7 +59,11 @@ fn policies_document(flags: &Flags, problems: &mut Problems) -> Node {
     let handler = Node::object(place, vec![("options", Node::object(place, options))]);
     let policy = Node::object(
         place,
-        vec![("name", Node::text(place, "workos")), ("policyType", Node::text(place, policies::WORKOS)), ("handler", handler)],
+        vec![
+            ("name", Node::text(place, "workos")),
+            ("policyType", Node::text(place, policies::WORKOS)),
+            ("handler", handler),
+        ],
     );
     Node::object(place, vec![("policies", Node::new(place, Kind::List(vec![policy])))])
 }
@@ -77,7 +81,9 @@ fn credential(value: Option<&str>, flag: &str, variable: &str, problems: &mut Pr
 fn routes_document(flags: &Flags, problems: &mut Problems) -> Node {
     let nowhere = problems.whole("--server".to_owned());
     if flags.servers.is_empty() {
-        problems.add("missing", nowhere, "no MCP server is named").help("add `--server SLUG=URL`, such as `--server linear=https://mcp.linear.app/mcp`");
+        problems
+            .add("missing", nowhere, "no MCP server is named")
+            .help("add `--server SLUG=URL`, such as `--server linear=https://mcp.linear.app/mcp`");
     }
     let mut paths = Vec::new();
     for server in &flags.servers {
@@ -91,7 +97,9 @@ fn routes_document(flags: &Flags, problems: &mut Problems) -> Node {
         };
         let name = format!("/mcp/{slug}");
         if paths.iter().any(|other: &Member| other.name == name) {
-            problems.add("duplicate", place, format!("there are two servers named `{slug}`")).help("each has a slug of its own");
+            problems
+                .add("duplicate", place, format!("there are two servers named `{slug}`"))
+                .help("each has a slug of its own");
             continue;
         }
         paths.push(Member { name, place, value: path_item(place, slug, url) });

@@ -54,7 +54,10 @@ pub(super) fn resolve(
         legacy_aliases: raw.legacy_aliases,
         remember_consent: raw.remember_consent,
         redirect_uri_allow_list: allow_list,
-        cimd_allowed_hosts: raw.cimd_allowed_hosts.as_deref().map(|names| hosts(names, &node.find(&["cimdAllowedHosts"]), problems)),
+        cimd_allowed_hosts: raw
+            .cimd_allowed_hosts
+            .as_deref()
+            .map(|names| hosts(names, &node.find(&["cimdAllowedHosts"]), problems)),
         cimd_denied_hosts: hosts(&raw.cimd_denied_hosts, &node.find(&["cimdDeniedHosts"]), problems),
         cimd_documents: documents(&raw.cimd_documents, &node.find(&["cimdDocuments"]), problems),
         clients,
@@ -75,11 +78,7 @@ fn is_scope(name: &str) -> bool {
 }
 
 /// The scope table: `mcp:tools` and the configured ones, each implied scope known.
-fn scopes(
-    raw: &BTreeMap<String, Vec<String>>,
-    node: &Node,
-    problems: &mut Problems,
-) -> BTreeMap<String, Vec<String>> {
+fn scopes(raw: &BTreeMap<String, Vec<String>>, node: &Node, problems: &mut Problems) -> BTreeMap<String, Vec<String>> {
     let mut scopes = raw.clone();
     scopes.entry(BASE_SCOPE.to_owned()).or_default();
     for member in node.get("scopes").map(Node::members).unwrap_or_default() {
@@ -96,11 +95,15 @@ fn scopes(
         for implied in member.value.items() {
             let Some(text) = implied.as_text() else { continue };
             if text == name {
-                problems.add("value", implied.place, format!("`{name}` implies itself")).help("leave it out of its own list");
-            } else if !scopes.contains_key(text) {
                 problems
-                    .add("reference", implied.place, format!("there is no scope {}", implied.shown()))
-                    .nearest(text, scopes.keys().map(String::as_str), "add it to `gateway.scopes`");
+                    .add("value", implied.place, format!("`{name}` implies itself"))
+                    .help("leave it out of its own list");
+            } else if !scopes.contains_key(text) {
+                problems.add("reference", implied.place, format!("there is no scope {}", implied.shown())).nearest(
+                    text,
+                    scopes.keys().map(String::as_str),
+                    "add it to `gateway.scopes`",
+                );
             }
         }
     }
@@ -166,10 +169,14 @@ fn documents(
         let document = &member.value;
         if document.get("client_id").and_then(Node::as_text) != Some(member.name.as_str()) {
             let at = document.find(&["client_id"]).place;
-            problems.add("value", at, "`client_id` of the document must be its URL").help("write the key's URL again, byte for byte");
+            problems
+                .add("value", at, "`client_id` of the document must be its URL")
+                .help("write the key's URL again, byte for byte");
         }
         if document.get("client_name").and_then(Node::as_text).is_none_or(str::is_empty) {
-            problems.add("missing", document.find(&["client_name"]).place, "the document needs a `client_name`").help("it is shown on the consent page");
+            problems
+                .add("missing", document.find(&["client_name"]).place, "the document needs a `client_name`")
+                .help("it is shown on the consent page");
         }
         let redirects = document.find(&["redirect_uris"]);
         if redirects.items().is_empty()
@@ -180,7 +187,9 @@ fn documents(
                 .help("https, http on loopback, or a private-use scheme; no fragment");
         }
         for secret in document.members().iter().filter(|member| member.name.starts_with("client_secret")) {
-            problems.add("value", secret.place, "a client metadata document cannot hold a secret").help("declare the client under `clients`");
+            problems
+                .add("value", secret.place, "a client metadata document cannot hold a secret")
+                .help("declare the client under `clients`");
         }
     }
     raw.iter()
@@ -200,13 +209,17 @@ fn resource_servers(raw: &raw::Gateway, node: &Node, routes: &Known, problems: &
         let node = node.find(&["resourceServers", &index.to_string()]);
         let place = node.find(&["id"]).place;
         let id = server.id.clone().unwrap_or_default();
-        if server.id.is_some() && (id.is_empty() || !id.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b':')) {
+        if server.id.is_some()
+            && (id.is_empty() || !id.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b':'))
+        {
             problems.add("value", place, "this cannot be an id").help("use letters, digits, `-`, `_` and `.`");
         }
         let taken = servers.iter().any(|other| other.id == id)
             || raw.clients.iter().any(|client| client.client_id.as_ref() == Some(&id));
         if server.id.is_some() && taken {
-            problems.add("duplicate", place, format!("the id `{id}` is taken")).help("clients and resource servers have ids of their own");
+            problems
+                .add("duplicate", place, format!("the id `{id}` is taken"))
+                .help("clients and resource servers have ids of their own");
         }
         check_secret(server.secret.as_deref(), &node.find(&["secret"]), problems);
         servers.push(ResourceServer {
@@ -223,10 +236,14 @@ fn resource_servers(raw: &raw::Gateway, node: &Node, routes: &Known, problems: &
 
 fn operators(raw: &raw::Operators, node: &Node, problems: &mut Problems) -> Operators {
     for (index, email) in raw.emails.iter().enumerate() {
-        let address = email.split_once('@').is_some_and(|(user, domain)| !user.is_empty() && domain.contains('.') && !domain.contains('@'));
+        let address = email
+            .split_once('@')
+            .is_some_and(|(user, domain)| !user.is_empty() && domain.contains('.') && !domain.contains('@'));
         if !address || email.chars().any(char::is_whitespace) {
             let entry = node.find(&["emails", &index.to_string()]);
-            problems.add("value", entry.place, format!("{} is not an e-mail address", entry.shown())).help("such as `ada@example.com`");
+            problems
+                .add("value", entry.place, format!("{} is not an e-mail address", entry.shown()))
+                .help("such as `ada@example.com`");
         }
     }
     Operators { emails: raw.emails.clone(), roles: raw.roles.clone(), organizations: raw.organizations.clone() }

@@ -28,6 +28,7 @@ pub struct LoginPolicy {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum LoginProvider {
     WorkOs(WorkOsOptions),
     /// The development login; only `dev` ever sets it.
@@ -74,6 +75,7 @@ pub struct BrowserLogin {
 
 /// `options.gateway`, gateway.md §3.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in the contract")]
 pub struct GatewayOptions {
     pub access_token_ttl: Duration,
     pub refresh_token_ttl: Duration,

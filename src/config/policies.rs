@@ -82,14 +82,18 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     let file: raw::Policies = schema::read(&mut document, problems);
     if !file.cors_policies.is_empty() {
         problems
-            .add("unsupported", document.find(&["corsPolicies"]).place, "`corsPolicies` is not supported yet in this version")
+            .add(
+                "unsupported",
+                document.find(&["corsPolicies"]).place,
+                "`corsPolicies` is not supported yet in this version",
+            )
             .help("leave the list empty; every route answers MCP clients in browsers as the protocol needs");
     }
     let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
         policies.add(policy, node, stand_in.take(), problems);
     }
-    policies.check_names(&document, problems);
+    Policies::check_names(&document, problems);
     policies
 }
 
@@ -120,7 +124,7 @@ impl Policies {
         }
     }
 
-    fn check_names(&self, document: &Node, problems: &mut Problems) {
+    fn check_names(document: &Node, problems: &mut Problems) {
         let mut seen: Vec<(&str, Place)> = Vec::new();
         let policies = document.get("policies").map(Node::items).unwrap_or_default();
         for name in policies.iter().filter_map(|policy| policy.get("name")) {
@@ -144,11 +148,17 @@ impl Policies {
         let raw = &login.options;
         if raw.id_jag.enabled {
             problems
-                .add("unsupported", login.node.find(&["idJag", "enabled"]).place, "`idJag` is not supported yet in this version")
+                .add(
+                    "unsupported",
+                    login.node.find(&["idJag", "enabled"]).place,
+                    "`idJag` is not supported yet in this version",
+                )
                 .help("leave `idJag` out, or set `enabled` to false");
         }
         if raw.scope.trim().is_empty() {
-            problems.add("value", login.node.find(&["scope"]).place, "`scope` is empty").help("the default is `openid profile email`");
+            problems
+                .add("value", login.node.find(&["scope"]).place, "`scope` is empty")
+                .help("the default is `openid profile email`");
         }
         let options = workos::resolve(raw, &login.node, problems);
         let gateway = gateway::resolve(&raw.gateway, &login.node.find(&["gateway"]), routes, problems, notes);
@@ -187,9 +197,11 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
     let Some(kind) = policy.get("policyType") else { return true };
     let Some(text) = kind.as_text() else { return true };
     let Some((_, right)) = TYPES.iter().find(|(name, _)| *name == text) else {
-        problems
-            .add("value", kind.place, format!("there is no policy type {}", kind.shown()))
-            .nearest(text, TYPES.iter().map(|(name, _)| *name), format!("this version has `{WORKOS}`"));
+        problems.add("value", kind.place, format!("there is no policy type {}", kind.shown())).nearest(
+            text,
+            TYPES.iter().map(|(name, _)| *name),
+            format!("this version has `{WORKOS}`"),
+        );
         return false;
     };
     if let Some(export) = export
@@ -251,7 +263,11 @@ fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) 
         _ => return None,
     };
     problems
-        .add("environment", options.find(&[key]).place, format!("`{key}` needs the environment variable {variable}, which is not set, while `{other}` has a value"))
+        .add(
+            "environment",
+            options.find(&[key]).place,
+            format!("`{key}` needs the environment variable {variable}, which is not set, while `{other}` has a value"),
+        )
         .help(format!("set {variable}; or unset both, and `doorward dev` uses its development login"));
     fill(options, key, if key == "clientId" { "client_development" } else { "sk_development" });
     None

@@ -173,6 +173,7 @@ pub enum SubjectMapping {
 /// The authorization server that MCP clients see.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in the contract")]
 pub struct Gateway {
     /// Life of an access token.
     #[schemars(range(min = 1, max = 86400))]

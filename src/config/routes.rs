@@ -67,7 +67,9 @@ pub(super) fn read(mut document: Node, problems: &mut Problems) -> Vec<Operation
     if let Some(version) = &file.openapi
         && !version.starts_with("3.")
     {
-        problems.add("value", document.find(&["openapi"]).place, "the document must be OpenAPI 3.1").help("write `3.1.0`");
+        problems
+            .add("value", document.find(&["openapi"]).place, "the document must be OpenAPI 3.1")
+            .help("write `3.1.0`");
     }
     let mut items = file.paths.unwrap_or_default();
     let mut operations = Vec::with_capacity(items.len());
@@ -88,15 +90,22 @@ fn check_handlers(path: &str, item: &mut Node, problems: &mut Problems) -> bool 
     for method in methods {
         let id = method.value.get("operationId").and_then(Node::as_text).map(str::to_owned);
         for key in ROUTE_KEYS {
-            let Some(handler) = method.value.get_mut(key).and_then(|settings| settings.get_mut("handler")) else { continue };
+            let Some(handler) = method.value.get_mut(key).and_then(|settings| settings.get_mut("handler")) else {
+                continue;
+            };
             check_module(handler, problems);
             if let Some(export) = handler.get("export")
                 && let Some(given) = export.as_text()
                 && given != HANDLER
             {
                 let route = id.as_deref().unwrap_or(path);
-                let message = format!("the handler of route `{route}` is {}, and only `{HANDLER}` is served", export.shown());
-                problems.add("unsupported", export.place, message).nearest(given, [HANDLER], "remove the route, or make it an MCP route");
+                let message =
+                    format!("the handler of route `{route}` is {}, and only `{HANDLER}` is served", export.shown());
+                problems.add("unsupported", export.place, message).nearest(
+                    given,
+                    [HANDLER],
+                    "remove the route, or make it an MCP route",
+                );
                 ours = false;
             }
             if let Some(Kind::Object(options)) = handler.get_mut("options").map(|options| &mut options.kind) {
@@ -123,9 +132,14 @@ fn is_bare(item: &Node) -> bool {
 /// The one operation of a path item.
 fn path_item(path: &str, place: Place, item: raw::PathItem, node: &Node, problems: &mut Problems) -> Option<Operation> {
     check_path(path, place, problems);
-    let mut given = [(METHODS[0], item.post), (METHODS[1], item.get), (METHODS[2], item.get_post), (METHODS[3], item.get_post_delete)]
-        .into_iter()
-        .filter_map(|(method, operation)| operation.map(|operation| (method, operation)));
+    let mut given = [
+        (METHODS[0], item.post),
+        (METHODS[1], item.get),
+        (METHODS[2], item.get_post),
+        (METHODS[3], item.get_post_delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)));
     let (method, operation) = given.next()?;
     if let Some((second, _)) = given.next() {
         let second = node.members().iter().find(|member| member.name == second).map_or(place, |member| member.place);
@@ -139,14 +153,20 @@ fn path_item(path: &str, place: Place, item: raw::PathItem, node: &Node, problem
         (None, Some(settings)) => (ROUTE_KEYS[1], Some(settings)),
         (Some(settings), Some(_)) => {
             problems
-                .add("duplicate", node.find(&["x-doorward-route"]).place, "`x-doorward-route` and `x-zuplo-route` are the same key")
+                .add(
+                    "duplicate",
+                    node.find(&["x-doorward-route"]).place,
+                    "`x-doorward-route` and `x-zuplo-route` are the same key",
+                )
                 .help("keep one");
             (ROUTE_KEYS[0], Some(settings))
         }
         (None, None) => {
             let start = Place { end: node.place.start + 1, ..node.place };
             if ROUTE_KEYS.iter().all(|key| node.get(key).is_none()) {
-                problems.add("missing", start, format!("`x-zuplo-route` is missing in the operation of `{path}`")).help("it names the handler and the policies of the route");
+                problems
+                    .add("missing", start, format!("`x-zuplo-route` is missing in the operation of `{path}`"))
+                    .help("it names the handler and the policies of the route");
             }
             (ROUTE_KEYS[0], None)
         }
@@ -225,7 +245,9 @@ fn check_unique(operations: &[Operation], problems: &mut Problems) {
         let Some(id) = &operation.id else { continue };
         let place = operation.node.find(&["operationId"]).place;
         if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            problems.add("value", place, "an `operationId` is 1 to 200 printable ASCII characters without blanks").help("such as `linear`");
+            problems
+                .add("value", place, "an `operationId` is 1 to 200 printable ASCII characters without blanks")
+                .help("such as `linear`");
         } else if let Some(first) = earlier.iter().find(|other| other.id.as_ref() == Some(id)) {
             let first = problems.locate(first.node.find(&["operationId"]).place, place);
             problems
@@ -240,12 +262,20 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
     let Some(settings) = &operation.settings else { return };
     if let Some(cors) = settings.cors_policy.as_deref().filter(|name| *name != "none") {
         problems
-            .add("unsupported", operation.find(&["corsPolicy"]).place, format!("the CORS policy `{cors}` is not supported yet in this version"))
+            .add(
+                "unsupported",
+                operation.find(&["corsPolicy"]).place,
+                format!("the CORS policy `{cors}` is not supported yet in this version"),
+            )
             .help("write `none`: MCP clients in browsers are answered as the protocol needs");
     }
     if !settings.policies.outbound.is_empty() {
         problems
-            .add("unsupported", operation.find(&["policies", "outbound"]).place, "outbound policies are not supported yet in this version")
+            .add(
+                "unsupported",
+                operation.find(&["policies", "outbound"]).place,
+                "outbound policies are not supported yet in this version",
+            )
             .help("leave the list empty");
     }
     let mut has_login = !policies.complete;
@@ -259,9 +289,11 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
             Some(entry) => has_login |= matches!(entry.role, Role::Login | Role::Unusable),
             None if policies.complete => {
                 has_login = true;
-                problems
-                    .add("reference", place, format!("there is no policy named `{name}`"))
-                    .nearest(name, policies.entries.iter().map(|entry| entry.name.as_str()), "add it to policies.json");
+                problems.add("reference", place, format!("there is no policy named `{name}`")).nearest(
+                    name,
+                    policies.entries.iter().map(|entry| entry.name.as_str()),
+                    "add it to policies.json",
+                );
             }
             None => {}
         }
@@ -276,7 +308,11 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
     let login_named = settings.policies.inbound.iter().any(|name| policies.is_login(name));
     if login_named && options.public {
         problems
-            .add("conflict", operation.find(&["handler", "options", "public"]).place, format!("the route `{}` is public and has a login policy", operation.path))
+            .add(
+                "conflict",
+                operation.find(&["handler", "options", "public"]).place,
+                format!("the route `{}` is public and has a login policy", operation.path),
+            )
             .help("remove one of the two");
     }
 }
@@ -313,7 +349,9 @@ fn proxy(operation: &Operation, problems: &mut Problems) -> Option<ProxyOptions>
 /// The URL behind a route. Its text is not repeated: it may hold a key.
 fn upstream(text: &str, place: Place, problems: &mut Problems) -> Option<Url> {
     if let Some(problem) = upstream_problem(text) {
-        problems.add("value", place, problem).help("give the URL of the MCP endpoint, such as `https://mcp.example.com/mcp`");
+        problems
+            .add("value", place, problem)
+            .help("give the URL of the MCP endpoint, such as `https://mcp.example.com/mcp`");
         return None;
     }
     Url::parse(text).ok()
@@ -358,9 +396,11 @@ impl Known {
         if self.complete {
             let slugs = self.paths.iter().filter_map(|path| path.strip_prefix("/mcp/"));
             let known = self.paths.iter().map(String::as_str).chain(slugs);
-            problems
-                .add("reference", node.place, format!("there is no route {}", node.shown()))
-                .nearest(name, known, "name a route by its path, such as `/mcp/linear`, or its slug, such as `linear`");
+            problems.add("reference", node.place, format!("there is no route {}", node.shown())).nearest(
+                name,
+                known,
+                "name a route by its path, such as `/mcp/linear`, or its slug, such as `linear`",
+            );
         }
         None
     }

@@ -176,11 +176,15 @@ impl Check<'_> {
         let most = schema.get("maxItems").and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         if items.is_empty() && least > 0 {
-            self.problems.add("value", node.place, format!("{name} is empty")).help("give a value, or leave it out if it is optional");
+            self.problems
+                .add("value", node.place, format!("{name} is empty"))
+                .help("give a value, or leave it out if it is optional");
             return false;
         }
         if let Some(most) = most.filter(|most| items.len() > *most) {
-            self.problems.add("value", node.place, format!("{name} holds more than {most} values")).help("remove the oldest");
+            self.problems
+                .add("value", node.place, format!("{name} holds more than {most} values"))
+                .help("remove the oldest");
             return false;
         }
         if let Some(schema) = schema.get("items") {
@@ -193,8 +197,8 @@ impl Check<'_> {
     fn object(&mut self, node: &mut Node, schema: &Map<String, Value>, name: &str) {
         let place = node.place;
         let Kind::Object(members) = &mut node.kind else { return };
-        let none = Map::new();
-        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let empty = Map::new();
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         let required: Vec<&str> = schema
             .get("required")
             .and_then(Value::as_array)
@@ -220,7 +224,13 @@ impl Check<'_> {
     }
 
     /// A member that is not listed: an entry of a map, an `x-…` extension, or a mistake.
-    fn other_member(&mut self, member: &mut Member, schema: &Map<String, Value>, known: &Map<String, Value>, name: &str) -> bool {
+    fn other_member(
+        &mut self,
+        member: &mut Member,
+        schema: &Map<String, Value>,
+        known: &Map<String, Value>,
+        name: &str,
+    ) -> bool {
         match schema.get("additionalProperties") {
             Some(entries @ Value::Object(_)) => return self.member(member, entries, true),
             Some(Value::Bool(true)) | None => return true,
@@ -232,9 +242,11 @@ impl Check<'_> {
         if !extension {
             let keys: Vec<&str> = known.keys().map(String::as_str).filter(|key| *key != "$schema").collect();
             let otherwise = format!("known here: {}", keys.join(", "));
-            self.problems
-                .add("unknown-key", member.place, format!("unknown key `{}` in {name}", member.name))
-                .nearest(&member.name, keys, otherwise);
+            self.problems.add("unknown-key", member.place, format!("unknown key `{}` in {name}", member.name)).nearest(
+                &member.name,
+                keys,
+                otherwise,
+            );
         }
         false
     }

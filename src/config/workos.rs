@@ -23,7 +23,9 @@ pub(super) fn resolve(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -
     if let Some(hint) = &raw.domain_hint
         && (url::Host::parse(hint).is_err() || !hint.contains('.'))
     {
-        problems.add("value", node.find(&["domainHint"]).place, "`domainHint` must be a domain").help("such as `example.com`");
+        problems
+            .add("value", node.find(&["domainHint"]).place, "`domainHint` must be a domain")
+            .help("such as `example.com`");
     }
     for (index, issuer) in raw.issuers.iter().enumerate() {
         let entry = node.find(&["issuers", &index.to_string()]);
@@ -121,7 +123,9 @@ fn api_url(text: &str, node: &Node, problems: &mut Problems) -> Option<Url> {
     let problem = match Url::parse(text) {
         Err(_) => "`apiUrl` is not a URL",
         Ok(url) if !is_https_or_loopback(&url) => "`apiUrl` must be https, or http on loopback",
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => "`apiUrl` must not hold a user or password",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "`apiUrl` must not hold a user or password"
+        }
         Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
             "`apiUrl` must be an origin, without path, query or fragment"
         }
@@ -143,7 +147,11 @@ fn selector(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -> Option<W
         }
         (_, Some(provider), _) if provider.is_empty() || !provider.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             problems
-                .add("value", node.find(&["provider"]).place, "`provider` must be `authkit` or an OAuth provider of WorkOS")
+                .add(
+                    "value",
+                    node.find(&["provider"]).place,
+                    "`provider` must be `authkit` or an OAuth provider of WorkOS",
+                )
                 .help("such as `GoogleOAuth` or `MicrosoftOAuth`");
             None
         }

@@ -16,7 +16,10 @@ fn check(folder: &Folder, format: check::Format) -> (ExitCode, String) {
 }
 
 fn bad() -> Folder {
-    Folder::new(&[("policies.json", &policies_with("\"orgnizationId\": \"org_1\"")), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))])
+    Folder::new(&[
+        ("policies.json", &policies_with("\"orgnizationId\": \"org_1\"")),
+        ("routes.oas.json", &routes_with(&item("/mcp/a", "a"))),
+    ])
 }
 
 fn good() -> Folder {
@@ -84,7 +87,8 @@ fn init_makes_a_project_that_works_in_dev_and_overwrites_nothing() {
 }
 
 fn add(folder: &Folder, slug: &str, url: &str, oauth: bool) -> Result<String, String> {
-    let args = add::AddArgs { slug: slug.to_owned(), url: url.to_owned(), oauth, config_dir: folder.project().join("config") };
+    let args =
+        add::AddArgs { slug: slug.to_owned(), url: url.to_owned(), oauth, config_dir: folder.project().join("config") };
     let mut out = Vec::new();
     match add::run(&args, &mut out) {
         Ok(()) => Ok(folder.plain(&String::from_utf8(out).unwrap())),
@@ -94,7 +98,9 @@ fn add(folder: &Folder, slug: &str, url: &str, oauth: bool) -> Result<String, St
 
 #[test]
 fn add_keeps_comments_and_order_and_makes_a_valid_route() {
-    let routes = "{\n  // mine\n  \"openapi\": \"3.1.0\",\n  \"paths\": {\n    // the first\n    ITEM, // kept\n  },\n}\n".replace("ITEM", &item("/mcp/a", "a"));
+    let routes =
+        "{\n  // mine\n  \"openapi\": \"3.1.0\",\n  \"paths\": {\n    // the first\n    ITEM, // kept\n  },\n}\n"
+            .replace("ITEM", &item("/mcp/a", "a"));
     let folder = Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &routes)]);
     assert_snapshot!(add(&folder, "linear", "https://mcp.linear.app/mcp", false).unwrap(), @"added /mcp/linear to config/routes.oas.json, with the login policy `workos`");
     let text = std::fs::read_to_string(folder.project().join("config/routes.oas.json")).unwrap();

@@ -148,7 +148,10 @@ fn stat_1_and_stat_2_a_static_client_is_complete() {
     ))
     .clients;
     let [ci, desktop, keyed, plain] = clients.as_slice() else { panic!("four clients were declared") };
-    assert_eq!((ci.origin, ci.auth_method, ci.secret_hashes.len()), (ClientOrigin::Static, AuthMethod::ClientSecretPost, 2));
+    assert_eq!(
+        (ci.origin, ci.auth_method, ci.secret_hashes.len()),
+        (ClientOrigin::Static, AuthMethod::ClientSecretPost, 2)
+    );
     assert_eq!(ci.secret_hashes[0].as_bytes(), &[0x0a; 32]);
     assert_eq!(ci.grant_types, [GrantType::AuthorizationCode]);
     assert_eq!(ci.routes.as_deref(), Some(&["/mcp/linear".to_owned()][..]));
@@ -199,12 +202,16 @@ fn route_files_are_read_in_alphabetical_order() {
 
 #[test]
 fn zuplos_other_files_are_noted_and_ignored() {
-    let folder = Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]);
+    let folder =
+        Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]);
     std::fs::write(folder.project().join("zuplo.jsonc"), "{}").unwrap();
     std::fs::create_dir(folder.project().join("modules")).unwrap();
     let notes = folder.load(SECRET, Mode::Serve).unwrap().notes;
     let notes: Vec<_> = notes.iter().map(|note| folder.plain(note)).collect();
-    assert_eq!(notes, ["zuplo.jsonc is not used by doorward and was ignored", "modules is not used by doorward and was ignored"]);
+    assert_eq!(
+        notes,
+        ["zuplo.jsonc is not used by doorward and was ignored", "modules is not used by doorward and was ignored"]
+    );
 }
 
 #[test]

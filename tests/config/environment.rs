@@ -1,9 +1,9 @@
 //! `$env(NAME)` and `${env.NAME}` (gateway.md §2).
 
-use insta::assert_snapshot;
 use doorward::config::Mode;
+use insta::assert_snapshot;
 
-use crate::{Folder, item, policies_with, routes_with, with_items, with_options, SECRET};
+use crate::{Folder, SECRET, item, policies_with, routes_with, with_items, with_options};
 
 #[test]
 fn a_missing_variable_names_file_line_and_variable() {

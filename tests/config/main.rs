@@ -1,5 +1,13 @@
 //! The configuration: bad files with their whole message, good files with every value they give.
 
+#![allow(
+    clippy::needless_raw_string_hashes,
+    clippy::needless_raw_strings,
+    clippy::duration_suboptimal_units,
+    reason = "configuration, messages and times stand here as the contract writes them"
+)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it is disappointed")]
+
 mod clients;
 mod commands;
 mod defaults;
@@ -19,15 +27,15 @@ use std::path::Path;
 use doorward::config::{self, Diagnostics, Loaded, Mode};
 
 /// An environment of its own.
-pub fn env(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn env(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A project folder that lives as long as this.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("config")).unwrap();
         for (name, text) in files {
@@ -36,21 +44,21 @@ impl Folder {
         Self(dir)
     }
 
-    pub fn project(&self) -> &Path {
+    pub(crate) fn project(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn load(&self, variables: &[(&str, &str)], mode: Mode) -> Result<Loaded, Diagnostics> {
+    pub(crate) fn load(&self, variables: &[(&str, &str)], mode: Mode) -> Result<Loaded, Diagnostics> {
         config::load(&self.0.path().join("config"), &env(variables), mode)
     }
 
     /// The text with this folder's own path taken out.
-    pub fn plain(&self, text: &str) -> String {
+    pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&format!("{}/", self.0.path().display()), "")
     }
 
     /// What `doorward check` would say.
-    pub fn report(&self, variables: &[(&str, &str)], mode: Mode) -> String {
+    pub(crate) fn report(&self, variables: &[(&str, &str)], mode: Mode) -> String {
         match self.load(variables, mode) {
             Ok(loaded) => format!("valid\n{}", loaded.notes.join("\n")),
             Err(diagnostics) => self.plain(&diagnostics.to_text()),
@@ -59,7 +67,7 @@ impl Folder {
 }
 
 /// `policies.json` with one WorkOS policy whose options end with `more`.
-pub fn policies_with(more: &str) -> String {
+pub(crate) fn policies_with(more: &str) -> String {
     format!(
         r#"{{"policies": [{{"name": "workos", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
   "clientId": "client_01", "clientSecret": "$env(SECRET)",
@@ -69,33 +77,33 @@ pub fn policies_with(more: &str) -> String {
 }
 
 /// `routes.oas.json` with these path items.
-pub fn routes_with(items: &str) -> String {
+pub(crate) fn routes_with(items: &str) -> String {
     format!("{{\"openapi\": \"3.1.0\", \"paths\": {{\n{items}\n}}}}")
 }
 
 /// A path item in one line.
-pub fn item(path: &str, id: &str) -> String {
+pub(crate) fn item(path: &str, id: &str) -> String {
     format!(
         r#""{path}": {{"get,post": {{"operationId": "{id}", "x-zuplo-route": {{"handler": {{"export": "McpProxyHandler", "options": {{"rewritePattern": "https://up.example.com/mcp"}}}}, "policies": {{"inbound": ["workos"]}}}}}}}}"#
     )
 }
 
-pub const SECRET: &[(&str, &str)] = &[("SECRET", "sk_test_1")];
+pub(crate) const SECRET: &[(&str, &str)] = &[("SECRET", "sk_test_1")];
 
 /// The report on a project whose files differ from a good one in `options`.
-pub fn with_options(options: &str) -> String {
+pub(crate) fn with_options(options: &str) -> String {
     let routes = routes_with(&format!("{},\n{}", item("/mcp/linear", "linear"), item("/mcp/notion", "notion")));
     Folder::new(&[("policies.json", &policies_with(options)), ("routes.oas.json", &routes)]).report(SECRET, Mode::Serve)
 }
 
 /// The report on a project whose files differ from a good one in its path items.
-pub fn with_items(items: &str) -> String {
+pub(crate) fn with_items(items: &str) -> String {
     Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &routes_with(items))])
         .report(SECRET, Mode::Serve)
 }
 
 /// A good project with these options.
-pub fn loaded(options: &str) -> Loaded {
+pub(crate) fn loaded(options: &str) -> Loaded {
     let routes = routes_with(&format!("{},\n{}", item("/mcp/linear", "linear"), item("/mcp/notion", "notion")));
     Folder::new(&[("policies.json", &policies_with(options)), ("routes.oas.json", &routes)])
         .load(SECRET, Mode::Serve)
@@ -103,6 +111,6 @@ pub fn loaded(options: &str) -> Loaded {
 }
 
 /// The gateway options of a good project.
-pub fn gateway(options: &str) -> config::GatewayOptions {
+pub(crate) fn gateway(options: &str) -> config::GatewayOptions {
     loaded(&format!("\"gateway\": {{{options}}}")).config.login.unwrap().gateway
 }

@@ -1,9 +1,9 @@
 //! `policies.json` (gateway.md §2, §3).
 
-use insta::assert_snapshot;
 use doorward::config::Mode;
+use insta::assert_snapshot;
 
-use crate::{Folder, item, routes_with, with_options, SECRET};
+use crate::{Folder, SECRET, item, routes_with, with_options};
 
 #[test]
 fn a_policy_type_of_a_later_version_says_so() {

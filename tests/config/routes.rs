@@ -1,9 +1,9 @@
 //! `routes.oas.json` and the rules between routes and policies (gateway.md §2, §10).
 
-use insta::assert_snapshot;
 use doorward::config::Mode;
+use insta::assert_snapshot;
 
-use crate::{Folder, item, policies_with, routes_with, with_items, SECRET};
+use crate::{Folder, SECRET, item, policies_with, routes_with, with_items};
 
 #[test]
 fn an_operation_id_is_demanded() {

@@ -1,9 +1,9 @@
 //! What holds for every file: syntax, names, types (OPS-1).
 
-use insta::assert_snapshot;
 use doorward::config::Mode;
+use insta::assert_snapshot;
 
-use crate::{Folder, item, routes_with, with_options, SECRET};
+use crate::{Folder, SECRET, item, routes_with, with_options};
 
 #[test]
 fn a_syntax_error_is_shown_with_line_and_caret() {

@@ -1,9 +1,9 @@
 //! `mcp-workos-oauth-inbound` (gateway.md §6.1, WOS-1, WOS-10, WOS-14, WOS-15).
 
-use insta::assert_snapshot;
 use doorward::config::Mode;
+use insta::assert_snapshot;
 
-use crate::{Folder, item, routes_with, with_options, SECRET};
+use crate::{Folder, SECRET, item, routes_with, with_options};
 
 #[test]
 fn wos_15_swapped_credentials_are_refused_and_not_shown() {
