@@ -218,7 +218,7 @@ mod tests {
 
     // CIMD-4, CIMD-11, CIMD-12
     #[test]
-    fn claude_codes_document_makes_a_public_client_with_portless_loopback_redirects() {
+    fn a_document_with_portless_loopback_redirects_makes_a_public_client_for_any_port() {
         let url = ClientIdUrl::parse("https://claude.ai/oauth/claude-code-client-metadata").unwrap();
         let body = include_bytes!("../../tests/fixtures/client_id_metadata/claude-code.json");
         let client = parse_document(&url, body, UnixTime(7)).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_of_claude_and_chatgpt_are_accepted() {
+    fn documents_in_the_form_of_hosted_clients_are_accepted() {
         let url = ClientIdUrl::parse("https://claude.ai/oauth/mcp-oauth-client-metadata").unwrap();
         let body = include_bytes!("../../tests/fixtures/client_id_metadata/claude.json");
         assert_eq!(parse_document(&url, body, UnixTime(7)).unwrap().auth_method, AuthMethod::None);

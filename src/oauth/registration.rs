@@ -318,7 +318,7 @@ mod tests {
     #[case::mcp_remote(fixture!("mcp-remote"), "none", Some("native"))]
     #[case::python_mcp(fixture!("python-mcp"), "client_secret_basic", Some("native"))]
     #[case::rmcp(fixture!("rmcp"), "none", Some("native"))]
-    fn what_real_clients_send_is_registered_and_echoed(
+    fn bodies_in_the_form_of_known_clients_are_registered_and_echoed(
         #[case] body: &str,
         #[case] method: &str,
         #[case] application_type: Option<&str>,
