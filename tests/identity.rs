@@ -12,9 +12,7 @@ use doorward::config::model::{BrowserLogin, WorkOsOptions, WorkOsSelector};
 use doorward::crypto::{base64url, sha256};
 use doorward::domain::{Clock as _, SubjectId, SystemClock, UnixTime};
 use doorward::identity::workos::WorkOs;
-use doorward::identity::{
-    IdentityProvider, InteractiveStep, Login, LoginError, LoginReturn, LoginStart, SetUpFault,
-};
+use doorward::identity::{IdentityProvider, InteractiveStep, Login, LoginError, LoginReturn, LoginStart, SetUpFault};
 use doorward::outbound::{Outbound, OutboundSettings};
 use fake_workos::{API_KEY, Behaviour, CLIENT_ID, FakeWorkOs, Issuer, ORGANIZATION};
 use jsonwebtoken::Algorithm;
@@ -265,7 +263,6 @@ async fn nothing_but_rs256_is_accepted_wos_6(#[case] algorithm: Algorithm) {
     assert!(cause.contains("algorithm"), "{cause}");
 }
 
-
 #[tokio::test]
 async fn an_altered_token_is_refused_wos_6_sec_9() {
     let bench = Bench::new().await;
@@ -330,7 +327,9 @@ async fn the_issuer_is_one_of_a_list_and_a_foreign_one_is_named_wos_7() {
     ] {
         bench.login_with(|how| how.issuer = issuer).await.unwrap();
     }
-    for issuer in ["https://evil.example", "https://api.workos.com/user_management/client_other", "https://auth.example.com/"] {
+    for issuer in
+        ["https://evil.example", "https://api.workos.com/user_management/client_other", "https://auth.example.com/"]
+    {
         let cause = untrusted(bench.login_with(|how| how.issuer = Issuer::Other(issuer.to_owned())).await);
         assert!(cause.contains(issuer) && cause.contains("`issuers`"), "{cause}");
     }

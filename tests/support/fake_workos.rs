@@ -4,6 +4,7 @@
 //! lie in all the ways the requirements name (WOS-1 … WOS-12).
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::result_large_err, reason = "a refusal is an answer, and speed is no matter")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a double stops where it cannot go on")]
 
 use std::collections::HashMap;
@@ -33,8 +34,20 @@ pub const ORGANIZATION: &str = "org_01FAKE";
 
 /// What `authorize` takes; anything else came from somewhere it should not have (IDP-7).
 const AUTHORIZE_PARAMETERS: &[&str] = &[
-    "client_id", "redirect_uri", "response_type", "state", "provider", "connection_id", "organization_id",
-    "code_challenge", "code_challenge_method", "scope", "screen_hint", "domain_hint", "login_hint", "prompt",
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "state",
+    "provider",
+    "connection_id",
+    "organization_id",
+    "code_challenge",
+    "code_challenge_method",
+    "scope",
+    "screen_hint",
+    "domain_hint",
+    "login_hint",
+    "prompt",
 ];
 /// What `authenticate` takes with a code.
 const CODE_MEMBERS: &[&str] =
@@ -145,7 +158,10 @@ impl FakeWorkOs {
         let shared: Shared = Arc::new(Mutex::new(Environment {
             base,
             redirect_uris: Vec::new(),
-            users: vec![user("user_01ALICE", "alice@example.com", "Alice"), user("user_01BOB", "bob@example.com", "Bob")],
+            users: vec![
+                user("user_01ALICE", "alice@example.com", "Alice"),
+                user("user_01BOB", "bob@example.com", "Bob"),
+            ],
             behaviour: Behaviour::default(),
             key: SigningKey::generate(),
             codes: HashMap::new(),
@@ -255,8 +271,8 @@ fn checked_authorize(environment: &Environment, query: &[(String, String)]) -> R
         return Err(Box::new(coded(404, "application_not_found", "Application not found")));
     }
     let redirect_uri = get("redirect_uri").unwrap_or_default();
-    let loopback = Url::parse(redirect_uri)
-        .is_ok_and(|uri| matches!(uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")));
+    let loopback =
+        Url::parse(redirect_uri).is_ok_and(|uri| matches!(uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")));
     if !loopback && !environment.redirect_uris.iter().any(|listed| listed == redirect_uri) {
         return refuse("invalid_redirect_uri", "redirect_uri is not among the redirect URIs of this environment");
     }
@@ -371,7 +387,8 @@ impl Environment {
         });
         patch(&mut claims, self.behaviour.claims.as_ref());
         let mut header = Header::new(self.behaviour.algorithm.unwrap_or(Algorithm::RS256));
-        header.kid = Some(if self.behaviour.foreign_key { "sso_oidc_key_pair_foreign".into() } else { self.key.kid.clone() });
+        header.kid =
+            Some(if self.behaviour.foreign_key { "sso_oidc_key_pair_foreign".into() } else { self.key.kid.clone() });
         jsonwebtoken::encode(&header, &claims, &self.key.key).unwrap()
     }
 
@@ -400,7 +417,8 @@ async fn authenticate(State(shared): State<Shared>, headers: HeaderMap, body: By
     let delay = shared.lock().unwrap().behaviour.delay;
     tokio::time::sleep(delay).await;
     let mut environment = shared.lock().unwrap();
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     let parsed = serde_json::from_slice::<Value>(&body).ok().filter(|body| is_json && body.is_object());
     let Some(body) = parsed else {
         return coded(400, "invalid_request_body", "Problems parsing JSON");
