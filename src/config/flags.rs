@@ -42,7 +42,7 @@ pub fn from_flags(flags: &Flags, mode: Mode) -> Result<Loaded, Diagnostics> {
             .help("use `--workos-client-id` and `--workos-client-secret`");
     }
     let policies = policies_document(flags, &mut problems);
-    let routes = routes_document(flags, &mut problems);
+    let routes = routes_document(flags, mode, &mut problems);
     super::resolve(Some(policies), vec![Some(routes)], mode, problems, Vec::new())
 }
 
@@ -78,9 +78,10 @@ fn credential(value: Option<&str>, flag: &str, variable: &str, problems: &mut Pr
     node
 }
 
-fn routes_document(flags: &Flags, problems: &mut Problems) -> Node {
+fn routes_document(flags: &Flags, mode: Mode, problems: &mut Problems) -> Node {
     let nowhere = problems.whole("--server".to_owned());
-    if flags.servers.is_empty() {
+    // `dev` brings a server of its own.
+    if flags.servers.is_empty() && mode != Mode::Dev {
         problems
             .add("missing", nowhere, "no MCP server is named")
             .help("add `--server SLUG=URL`, such as `--server linear=https://mcp.linear.app/mcp`");

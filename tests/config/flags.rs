@@ -103,3 +103,10 @@ fn a_server_is_needed() {
     1 problem in the configuration
     "#);
 }
+
+#[test]
+fn dev_starts_without_a_folder_and_without_a_server() {
+    let loaded = from_flags(&Flags::default(), Mode::Dev).unwrap();
+    assert!(matches!(loaded.config.login.unwrap().provider, LoginProvider::Development));
+    assert!(loaded.config.routes.is_empty());
+}
