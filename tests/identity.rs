@@ -234,7 +234,7 @@ async fn both_error_envelopes_are_understood_and_no_description_is_kept_wos_3_wo
 }
 
 #[tokio::test]
-async fn the_person_comes_from_user_and_the_verified_token_wos_6_idp_11() {
+async fn the_person_comes_from_user_and_the_verified_token_wos_6_wos_16_idp_11() {
     let bench = Bench::new().await;
     let login = bench.login().await.unwrap();
     let person = &login.person;
