@@ -8,7 +8,6 @@ use super::authorize::{ClientAnswer, answer};
 use super::clients::ClientError;
 use super::login::client_answer;
 use crate::domain::browser::KnownBrowser;
-use crate::domain::client::ClientOrigin;
 use crate::domain::code::CODE_TTL;
 use crate::domain::{
     BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
@@ -297,10 +296,4 @@ fn check_owner(transaction: &Transaction, browser: Option<&KnownBrowser>) -> Res
 
 fn denial(transaction: &Transaction) -> ClientAnswer {
     client_answer(transaction, AuthorizationErrorCode::AccessDenied, "the person did not approve")
-}
-
-/// Whether the host in a client's id is proven (CONS-6).
-#[must_use]
-pub fn host_is_verified(client: &Client) -> bool {
-    client.origin == ClientOrigin::MetadataDocument
 }

@@ -191,19 +191,20 @@ impl AuthorizationServer {
             return Err(self.identity.callback_error(error, callback.error_description, &redirect_uri));
         }
         let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state));
-        let exchange = self.identity.exchange(&LoginReturn {
+        let nonce = self.derivation.provider_nonce(state);
+        let back = LoginReturn {
             code: callback.code.ok_or(LoginError::CodeRejected)?,
             state,
             redirect_uri: &redirect_uri,
             code_verifier: verifier.as_deref(),
-            nonce: &self.derivation.provider_nonce(state),
+            nonce: &nonce,
             issuer: callback.issuer,
             browser_ip: callback.browser_ip,
             user_agent: callback.user_agent,
             now: self.now(),
-        });
+        };
         // IDP-10: whatever the provider does, the person gets an answer.
-        tokio::time::timeout(self.policy.browser_login.remote_timeout, exchange)
+        tokio::time::timeout(self.policy.browser_login.remote_timeout, self.identity.exchange(&back))
             .await
             .unwrap_or_else(|_| Err(LoginError::Unavailable("no answer in time".to_owned())))
     }

@@ -96,7 +96,9 @@ impl AuthorizationServer {
             secret_hashes: secret.map(Secret::hash).into_iter().collect(),
             keys: metadata.keys.clone(),
             grant_types: metadata.grant_types.clone(),
-            scopes: metadata.scope.clone(),
+            // What it registered with is no limit: a client that registered with the first challenge could never
+            // step up (SCOPE-6).
+            scopes: None,
             routes: None,
             software_id: metadata.software_id.clone(),
             software_version: metadata.software_version.clone(),

@@ -1,5 +1,5 @@
 //! Built-in copies of well-known clients' metadata documents, for when the live one cannot be had: their host
-//! answers 403 to some data-centre addresses (CIMD-8). Copied November 2026.
+//! answers 403 to some data-centre addresses (CIMD-8). Kept by hand; the live document always wins.
 
 const KNOWN: &[(&str, &str)] = &[
     ("https://claude.ai/oauth/mcp-oauth-client-metadata", include_str!("known_clients/claude.json")),

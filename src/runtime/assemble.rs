@@ -67,13 +67,24 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Opens the store and its keys.
+    /// Opens the store and its keys, with the machine's clock and generator.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn open(settings: Settings, signing_alg: SigningAlg) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        Self::open_with(settings, signing_alg, Arc::new(SystemClock), Arc::new(SystemRandom)).await
+    }
+
+    /// Opens the store and its keys under a given clock and source of randomness.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open_with(
+        settings: Settings,
+        signing_alg: SigningAlg,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
         let sealer = Sealer::new(&settings.secret_keys).ok_or(StartError::NoSecretKey)?;
         let origins = Origins::new(&settings.public_urls)?;
         let roots = read_roots(&settings)?;

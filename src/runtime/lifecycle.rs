@@ -21,7 +21,6 @@ use super::settings::{Settings, TlsFiles};
 use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route, SigningAlg};
 use crate::config::{Diagnostics, Loaded};
 use crate::demo::DemoServer;
-use crate::domain::Clock as _;
 use crate::keys::AssertionVerifier;
 use crate::web::{SharedGateway, router};
 

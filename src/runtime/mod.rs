@@ -11,4 +11,5 @@ mod settings;
 
 pub use assemble::{Assembly, StartError};
 pub use lifecycle::{ConfigSource, run};
+pub use listener::Listener;
 pub use settings::{DevelopmentSettings, Settings, TlsFiles};

@@ -61,10 +61,8 @@ pub const FORM_LEADS_AWAY: Option<&str> = None;
 /// The headers of every page (CONS-10). `form_action` is [`NO_FORM`], [`FORM_LEADS_AWAY`] or a fixed list of
 /// sources; it is static so that nothing a client says can enter the policy.
 ///
-/// The opener policy cuts the window loose from the one that opened it, for good: a web client that signs in
-/// through a pop-up finds `window.opener` null when the answer comes back.
 #[must_use]
-pub fn security_headers(form_action: Option<&'static str>) -> [(HeaderName, String); 7] {
+pub fn security_headers(form_action: Option<&'static str>) -> [(HeaderName, String); 6] {
     let mut policy = format!(
         "default-src 'none'; style-src {}; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
         style_csp_source()
@@ -80,7 +78,6 @@ pub fn security_headers(form_action: Option<&'static str>) -> [(HeaderName, Stri
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::REFERRER_POLICY, "no-referrer".to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin".to_owned()),
     ]
 }
 

@@ -28,12 +28,12 @@ pub fn location(context: &Context, id: &TransactionId) -> String {
 pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
     let params = Params::parse(&query.unwrap_or_default());
-    let Some(id) = params.get("transaction").ok().flatten().map(TransactionId::new) else {
-        return refused(&ConsentError::Gone, &context);
-    };
     let cookie = match BrowserCookie::read(&context, &headers).await {
         Ok(cookie) => cookie,
         Err(error) => return respond::unavailable_page(&error, &context),
+    };
+    let Some(id) = params.get("transaction").ok().flatten().map(TransactionId::new) else {
+        return resume(&context, server, &cookie).await;
     };
     match server.view(&id, cookie.known.as_ref()).await {
         Ok(ConsentView::Ask { transaction, client, person, csrf }) => {
@@ -48,6 +48,17 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
         }
         Ok(view) => show(&context, server, view, &cookie),
         Err(error) => refused(&error, &context),
+    }
+}
+
+/// Without a transaction: back from a sign-out at the provider, whose return addresses are listed without a
+/// query. The browser's newest open transaction is the one the person came from.
+async fn resume(context: &Context, server: &AuthorizationServer, cookie: &BrowserCookie) -> Response {
+    let Some(known) = &cookie.known else { return refused(&ConsentError::Gone, context) };
+    match server.store.newest_pending(&known.record().id, server.now()).await {
+        Ok(Some(id)) => respond::see_other(&location(context, &id)),
+        Ok(None) => refused(&ConsentError::Gone, context),
+        Err(error) => respond::unavailable_page(&error, context),
     }
 }
 
@@ -130,7 +141,7 @@ async fn switch(
         Ok(session) => session,
         Err(error) => return refused(&error, context),
     };
-    let back = format!("{}{}", context.origin, location(context, id));
+    let back = format!("{}{}oauth/consent", context.origin, context.gateway.base_path);
     let provider = session.zip(url::Url::parse(&back).ok()).and_then(|(session, back)| server.identity.logout_url(&session, &back));
     match provider {
         Some(url) => respond::see_other(url.as_str()),

@@ -1,0 +1,6 @@
+//! The endpoints, over HTTP, one file for each.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod journey;

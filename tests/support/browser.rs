@@ -1,0 +1,121 @@
+//! A browser without a window: one cookie jar, redirects by hand, forms as a person submits them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode};
+
+/// An HTTP client that follows nothing.
+pub fn client() -> Client {
+    super::gateway::install_crypto();
+    #[expect(clippy::disallowed_methods, reason = "a test's own client")]
+    let builder = Client::builder();
+    builder.redirect(Policy::none()).no_proxy().build().expect("a client")
+}
+
+/// Cookies by name; enough for a gateway on one host.
+pub struct Browser {
+    http: Client,
+    pub cookies: Mutex<BTreeMap<String, String>>,
+}
+
+/// A page, or where the browser was sent.
+pub struct Page {
+    pub status: StatusCode,
+    pub location: Option<String>,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    /// Where it came from.
+    pub url: String,
+}
+
+impl Browser {
+    pub fn new() -> Self {
+        Self { http: client(), cookies: Mutex::default() }
+    }
+
+    /// The same cookies, in a browser of its own from now on.
+    pub fn copy(&self) -> Self {
+        Self { http: client(), cookies: Mutex::new(self.cookies.lock().unwrap().clone()) }
+    }
+
+    pub async fn get(&self, url: &str) -> Page {
+        let request = self.http.get(url).header("cookie", self.cookie_header());
+        self.page(url, request.send().await.expect("an answer")).await
+    }
+
+    /// Posts a form as a page of `url`'s own origin does.
+    pub async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Page {
+        self.post_from(url, fields, "same-origin").await
+    }
+
+    /// Posts a form with the `Sec-Fetch-Site` a browser would send.
+    pub async fn post_from(&self, url: &str, fields: &[(&str, &str)], site: &str) -> Page {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self
+            .http
+            .post(url)
+            .header("cookie", self.cookie_header())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("origin", "null")
+            .header("sec-fetch-site", site)
+            .body(body);
+        self.page(url, request.send().await.expect("an answer")).await
+    }
+
+    fn cookie_header(&self) -> String {
+        self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    async fn page(&self, url: &str, response: Response) -> Page {
+        for cookie in response.headers().get_all("set-cookie") {
+            let cookie = cookie.to_str().expect("text");
+            let (name, value) = cookie.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
+            self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        }
+        let location = response.headers().get("location").map(|value| {
+            let base = url::Url::parse(url).expect("a URL");
+            let text = value.to_str().expect("text");
+            base.join(text).map_or_else(|_| text.to_owned(), String::from)
+        });
+        Page {
+            status: response.status(),
+            location,
+            headers: response.headers().clone(),
+            url: url.to_owned(),
+            text: response.text().await.expect("a body"),
+        }
+    }
+}
+
+impl Page {
+    /// The value of a hidden field.
+    pub fn field(&self, name: &str) -> String {
+        let marker = format!("name=\"{name}\"");
+        self.text
+            .split("<input")
+            .skip(1)
+            .filter_map(|tag| tag.split('>').next())
+            .find(|tag| tag.contains(&marker))
+            .and_then(|tag| tag.split("value=\"").nth(1))
+            .and_then(|rest| rest.split('"').next())
+            .unwrap_or_else(|| panic!("no field {name} on the page of {}:\n{}", self.url, self.text))
+            .replace("&amp;", "&")
+    }
+
+    pub fn redirect(&self) -> &str {
+        self.location.as_deref().unwrap_or_else(|| panic!("no redirect but {} from {}:\n{}", self.status, self.url, self.text))
+    }
+
+    /// A parameter of the redirect's query.
+    pub fn param(&self, name: &str) -> Option<String> {
+        param_of(self.redirect(), name)
+    }
+}
+
+/// A parameter of a URL's query.
+pub fn param_of(url: &str, name: &str) -> Option<String> {
+    let url = url::Url::parse(url).expect("a URL");
+    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}

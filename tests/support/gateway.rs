@@ -1,0 +1,216 @@
+//! A gateway in this process, over real sockets, on a clock that the test moves.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use doorward::config::{self, Mode};
+use doorward::crypto::KeyMaterial;
+use doorward::domain::{Clock, SystemRandom, UnixTime};
+use doorward::runtime::{Assembly, DevelopmentSettings, Listener, Settings};
+use doorward::web::{SharedGateway, router};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// A clock that stands still until it is moved. Starts at the present, because real parties (rustls, a real
+/// provider) look at the machine's clock.
+#[derive(Debug, Default)]
+pub struct TestClock {
+    offset: AtomicI64,
+}
+
+impl TestClock {
+    pub fn advance(&self, seconds: i64) {
+        self.offset.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixTime {
+        let now = doorward::domain::SystemClock.now();
+        UnixTime(now.0 + self.offset.load(Ordering::SeqCst))
+    }
+}
+
+/// What a test asks for.
+pub struct Options {
+    /// Text of `config/policies.json`; by default the development login.
+    pub policies: Option<String>,
+    /// Slug and upstream of each route.
+    pub routes: Vec<(&'static str, String)>,
+    /// Options of `gateway` in the login policy, as JSON members, such as `"rememberConsent": true`.
+    pub gateway: String,
+    /// Options of the handler of each route, as JSON members.
+    pub handler: String,
+    /// By default a fresh SQLite file.
+    pub database_url: Option<String>,
+    pub public_urls: Vec<String>,
+    pub auto_approve: bool,
+    pub development: bool,
+    /// Changes to the process settings.
+    pub settings: Box<dyn FnOnce(&mut Settings) + Send>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policies: None,
+            routes: vec![("one", "http://127.0.0.1:9/mcp".to_owned()), ("two", "http://127.0.0.1:9/mcp".to_owned())],
+            gateway: String::new(),
+            handler: String::new(),
+            database_url: None,
+            public_urls: Vec::new(),
+            auto_approve: false,
+            development: true,
+            settings: Box::new(|_| {}),
+        }
+    }
+}
+
+/// A running gateway. Stops when dropped.
+pub struct TestGateway {
+    /// `http://localhost:PORT`
+    pub origin: String,
+    pub address: SocketAddr,
+    pub clock: Arc<TestClock>,
+    pub assembly: Arc<Assembly>,
+    pub shared: SharedGateway,
+    shutdown: CancellationToken,
+    folder: TempDir,
+}
+
+static CRYPTO: Once = Once::new();
+
+/// The crypto provider of the process, once.
+pub fn install_crypto() {
+    CRYPTO.call_once(|| {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no provider is installed yet");
+    });
+}
+
+impl TestGateway {
+    /// Two routes, `/mcp/one` and `/mcp/two`, behind the development login.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        install_crypto();
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("an address");
+        let origin = format!("http://localhost:{}", address.port());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let loaded = load(&options, folder.path());
+        let mut settings = Settings {
+            listen: vec![address],
+            public_urls: [vec![origin.clone(), format!("http://127.0.0.1:{}", address.port())], options.public_urls].concat(),
+            trusted_proxies: Vec::new(),
+            base_path: "/".to_owned(),
+            database_url: options
+                .database_url
+                .unwrap_or_else(|| format!("sqlite://{}", folder.path().join("test.db").display())),
+            secret_keys: vec![KeyMaterial::new([7; 32])],
+            cimd_allow: Vec::new(),
+            outbound_ca_files: Vec::new(),
+            outbound_resolve: Vec::new(),
+            tls: None,
+            drain_timeout: Duration::from_millis(200),
+            max_connections: 10_000,
+            max_body: 4 * 1024 * 1024,
+            development: options.development.then_some(DevelopmentSettings { auto_approve: options.auto_approve }),
+        };
+        (options.settings)(&mut settings);
+        let clock = Arc::new(TestClock::default());
+        let algorithm = loaded.login.as_ref().map_or(config::SigningAlg::Es256, |login| login.gateway.signing_alg);
+        let assembly = Assembly::open_with(settings, algorithm, clock.clone(), Arc::new(SystemRandom))
+            .await
+            .expect("the gateway opens");
+        let assembly = Arc::new(assembly);
+        let gateway = assembly.gateway(loaded);
+        assembly.revoke_removed_clients(&gateway).await.expect("the store answers");
+        let shared = assembly.install(gateway);
+        let shutdown = CancellationToken::new();
+        let listener = Listener {
+            app: router(&shared),
+            tls: None,
+            connections: Arc::new(Semaphore::new(10_000)),
+            shutdown: shutdown.clone(),
+            drain: Duration::from_millis(200),
+        };
+        tokio::spawn(listener.serve(socket));
+        Self { origin, address, clock, assembly, shared, shutdown, folder }
+    }
+
+    /// The temporary folder: the store is `test.db` in it.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    /// The resource identifier of a route.
+    pub fn resource(&self, slug: &str) -> String {
+        format!("{}/mcp/{slug}", self.origin)
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Reads the configuration in the way `serve` and `dev` do: from a folder.
+pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfig {
+    let config = folder.join("config");
+    std::fs::create_dir_all(&config).expect("a folder");
+    let policies = options.policies.clone().unwrap_or_else(|| {
+        format!(
+            r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
+                "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_CLIENT_SECRET)",
+                "gateway": {{ {} }} }} }} }}]}}"#,
+            options.gateway
+        )
+    });
+    std::fs::write(config.join("policies.json"), policies).expect("written");
+    let paths: BTreeMap<String, serde_json::Value> = options
+        .routes
+        .iter()
+        .map(|(slug, upstream)| {
+            let extra: serde_json::Value =
+                serde_json::from_str(&format!("{{ {} }}", options.handler)).expect("handler options are JSON");
+            let mut handler = serde_json::json!({ "rewritePattern": upstream });
+            for (name, value) in extra.as_object().expect("an object") {
+                handler[name] = value.clone();
+            }
+            let public = handler["public"] == true;
+            let inbound = if public { serde_json::json!([]) } else { serde_json::json!(["login"]) };
+            (
+                format!("/mcp/{slug}"),
+                serde_json::json!({ "post": {
+                    "operationId": slug,
+                    "summary": format!("Server {slug}"),
+                    "x-zuplo-route": {
+                        "corsPolicy": "none",
+                        "handler": { "export": "McpProxyHandler", "options": handler },
+                        "policies": { "inbound": inbound },
+                    },
+                } }),
+            )
+        })
+        .collect();
+    let document = serde_json::json!({ "openapi": "3.1.0", "info": { "title": "t", "version": "1" }, "paths": paths });
+    std::fs::write(config.join("routes.oas.json"), document.to_string()).expect("written");
+    let env: BTreeMap<String, String> = BTreeMap::new();
+    let mode = if options.development { Mode::Dev } else { Mode::Serve };
+    match config::load(&config, &env, mode) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => panic!("{}", diagnostics.to_text()),
+    }
+}
