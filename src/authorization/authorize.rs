@@ -114,7 +114,7 @@ impl AuthorizationServer {
         let request = self
             .check_request(&params, incoming, &client, &redirect_uri)
             .map_err(|refusal| self.refuse(refusal, &params, incoming, &client, &redirect_uri))?;
-        Ok(self.open_transaction(request, incoming.browser).await?)
+        self.open_transaction(request, incoming.browser).await
     }
 
     async fn check_client(&self, params: &Params) -> Result<Client, AuthorizeError> {
@@ -185,9 +185,10 @@ impl AuthorizationServer {
             .collect();
         let requested = params.all("resource");
         let bound = incoming.bound_route;
-        let path = resource::resolve(&requested, incoming.origin, &routes, bound, self.options().default_route.as_deref())
-            .map_err(|error| Refusal::new(AuthorizationErrorCode::InvalidTarget, error.to_string()))?
-            .to_owned();
+        let path =
+            resource::resolve(&requested, incoming.origin, &routes, bound, self.options().default_route.as_deref())
+                .map_err(|error| Refusal::new(AuthorizationErrorCode::InvalidTarget, error.to_string()))?
+                .to_owned();
         self.route(&path)
             .map(|route| route.path.as_str())
             .ok_or_else(|| Refusal::new(AuthorizationErrorCode::InvalidTarget, "unknown resource"))
@@ -300,9 +301,9 @@ impl AuthorizationServer {
         });
         let incoming = Incoming { browser: Some(&known), ..*incoming };
         let (Authorized::ConfirmStart(id) | Authorized::Consent(id)) = self.authorize(&incoming).await?;
-        let transaction =
-            self.store.transaction(&id, now).await?.ok_or(StoreError::Unreadable("transaction"))?;
-        self.audit(AuditRecord { reason: Some("auto_approve"), ..AuditRecord::new("mcp_auth_consent_approved", now) }).await;
+        let transaction = self.store.transaction(&id, now).await?.ok_or(StoreError::Unreadable("transaction"))?;
+        self.audit(AuditRecord { reason: Some("auto_approve"), ..AuditRecord::new("mcp_auth_consent_approved", now) })
+            .await;
         Ok(self.issue_code(&transaction, &person.id, now).await?)
     }
 }
@@ -329,9 +330,7 @@ fn check_redirect_uri(params: &Params, client: &Client) -> Result<RedirectUri, L
 }
 
 fn get<'p>(params: &'p Params, name: &str) -> Result<Option<&'p str>, Refusal> {
-    params
-        .get(name)
-        .map_err(|_| Refusal::new(AuthorizationErrorCode::InvalidRequest, format!("`{name}` is repeated")))
+    params.get(name).map_err(|_| Refusal::new(AuthorizationErrorCode::InvalidRequest, format!("`{name}` is repeated")))
 }
 
 /// AUTHZ-18.
@@ -350,7 +349,9 @@ fn check_response_type(params: &Params) -> Result<(), Refusal> {
     match get(params, "response_type")? {
         Some("code") => match get(params, "response_mode")? {
             None | Some("query") => Ok(()),
-            Some(_) => Err(Refusal::new(AuthorizationErrorCode::InvalidRequest, "only response_mode=query is supported")),
+            Some(_) => {
+                Err(Refusal::new(AuthorizationErrorCode::InvalidRequest, "only response_mode=query is supported"))
+            }
         },
         Some(_) => {
             Err(Refusal::new(AuthorizationErrorCode::UnsupportedResponseType, "only response_type=code is supported"))

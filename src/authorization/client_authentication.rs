@@ -81,7 +81,8 @@ impl AuthorizationServer {
         };
         // Both secret methods prove the same; a client that registered one and uses the other is let in, as
         // several libraries pick by what the metadata lists first.
-        let known = client.secret_hashes.iter().fold(false, |found, hash| found | (*hash == presented));
+        // Hashes of high-entropy secrets are compared, each in constant time (SEC-7).
+        let known = client.secret_hashes.contains(&presented);
         if client.auth_method.uses_secret() && known { Ok(client) } else { Err(failed) }
     }
 
@@ -178,11 +179,9 @@ fn credentials<'a>(request: &TokenRequest<'a>) -> Result<Credentials<'a>, TokenF
     }
     let id = id.ok_or(TokenFailure::Missing("client_id"))?;
     Ok(match secret {
-        Some(secret) => Credentials::Secret {
-            id: id.to_owned(),
-            secret: secret.to_owned(),
-            method: AuthMethod::ClientSecretPost,
-        },
+        Some(secret) => {
+            Credentials::Secret { id: id.to_owned(), secret: secret.to_owned(), method: AuthMethod::ClientSecretPost }
+        }
         None => Credentials::None { id },
     })
 }

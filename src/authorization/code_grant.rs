@@ -1,7 +1,7 @@
 //! Redeeming an authorization code (OAuth 2.1 §4.1.3, RFC 7636 §4.6; CODE-5 … CODE-10).
 
 use super::AuthorizationServer;
-use super::token::{TokenFailure, TokenRequest, optional, required};
+use super::token::{TokenFailure, TokenRequest, check_granted_resource, optional, required};
 use crate::crypto::SecretHash;
 use crate::domain::client::GrantType;
 use crate::domain::{AuthorizationCode, Client, Grant, RefreshToken};
@@ -23,7 +23,7 @@ impl AuthorizationServer {
         let (code, mut grant) = self.find_code(&hash, client, request.origin).await?;
         check_redirect_uri(request, &code)?;
         check_verifier(request, &code)?;
-        self.check_granted_resource(request.form, &grant)?;
+        check_granted_resource(request.form, &grant)?;
         if code.consumed_at.is_some() {
             return Err(self.code_replayed(&grant).await?);
         }

@@ -18,6 +18,7 @@ use crate::store::{AuditRecord, StoreError};
 
 /// What a visit to a transaction's page shows.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for a page and taken apart at once")]
 pub enum ConsentView {
     /// Nobody is signed in yet: the page before the provider (CONS-5).
     Start { transaction: Transaction, client: Client },
@@ -142,9 +143,7 @@ impl AuthorizationServer {
         match transaction.stage {
             Stage::AwaitingLogin => self.cancel(&transaction).await,
             Stage::AwaitingConsent { .. } => Err(ConsentError::Forged),
-            Stage::Approved { .. } | Stage::Denied => {
-                self.earlier_decision(&transaction).ok_or(ConsentError::Gone)
-            }
+            Stage::Approved { .. } | Stage::Denied => self.earlier_decision(&transaction).ok_or(ConsentError::Gone),
         }
     }
 

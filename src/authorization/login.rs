@@ -95,7 +95,7 @@ impl AuthorizationServer {
         };
         let state = self.secret("");
         if !self.store.start_login(id, &browser, &state.hash(), now).await? {
-            return self.already_signed_in(&transaction, &browser);
+            return already_signed_in(&transaction, &browser);
         }
         if let Some(login) = known.and_then(|known| known.login(now))
             && !switch_account
@@ -111,16 +111,6 @@ impl AuthorizationServer {
         // A browser without a login lives as long as the transactions it may carry.
         let life = self.policy.browser_login.state_ttl.saturating_mul(2);
         self.store.adopt_browser(&fresh, &cookie.hash(), self.now().plus(life)).await
-    }
-
-    /// The form was submitted again after the login had finished in this browser.
-    fn already_signed_in(&self, transaction: &Transaction, browser: &BrowserId) -> Result<LoginStarted, StartError> {
-        match (&transaction.stage, &transaction.browser) {
-            (Stage::AwaitingConsent { .. }, Some(owner)) if owner == browser => {
-                Ok(LoginStarted::Consent(transaction.id.clone()))
-            }
-            _ => Err(StartError::Gone),
-        }
     }
 
     fn provider_url(&self, origin: &str, state: &Secret, switch_account: bool) -> String {
@@ -161,15 +151,10 @@ impl AuthorizationServer {
     }
 
     /// Cookie, state and transaction meet, once (IDP-1). A wrong browser spends nothing.
-    async fn meet(
-        &self,
-        state: &str,
-        callback: &Callback<'_>,
-    ) -> Result<(Transaction, BrowserId), CallbackError> {
+    async fn meet(&self, state: &str, callback: &Callback<'_>) -> Result<(Transaction, BrowserId), CallbackError> {
         let now = self.now();
         let hash = SecretHash::of(state.as_bytes());
-        let transaction =
-            self.store.transaction_of_state(&hash, now).await?.ok_or(CallbackError::UnknownState)?;
+        let transaction = self.store.transaction_of_state(&hash, now).await?.ok_or(CallbackError::UnknownState)?;
         let browser = match (callback.browser, &transaction.browser) {
             (Some(known), Some(owner)) if known.record().id == *owner => owner.clone(),
             _ => return Err(CallbackError::OtherBrowser),
@@ -239,11 +224,7 @@ impl AuthorizationServer {
         Ok(SignedIn { transaction: transaction.id.clone(), cookie })
     }
 
-    async fn login_failed(
-        &self,
-        error: LoginError,
-        transaction: &Transaction,
-    ) -> Result<CallbackError, CallbackError> {
+    async fn login_failed(&self, error: LoginError, transaction: &Transaction) -> Result<CallbackError, CallbackError> {
         tracing::warn!(event = "mcp_auth_login_failed", provider = self.identity.display_name(), %error);
         let (code, description) = match &error {
             LoginError::AccessDenied | LoginError::ImpersonationRefused | LoginError::WrongOrganization => {
@@ -273,8 +254,22 @@ impl AuthorizationServer {
     }
 }
 
+/// The form was submitted again after the login had finished in this browser.
+fn already_signed_in(transaction: &Transaction, browser: &BrowserId) -> Result<LoginStarted, StartError> {
+    match (&transaction.stage, &transaction.browser) {
+        (Stage::AwaitingConsent { .. }, Some(owner)) if owner == browser => {
+            Ok(LoginStarted::Consent(transaction.id.clone()))
+        }
+        _ => Err(StartError::Gone),
+    }
+}
+
 /// An error for the client of a transaction, with `state` and `iss`.
-pub(super) fn client_answer(transaction: &Transaction, code: AuthorizationErrorCode, description: &str) -> ClientAnswer {
+pub(super) fn client_answer(
+    transaction: &Transaction,
+    code: AuthorizationErrorCode,
+    description: &str,
+) -> ClientAnswer {
     let request = &transaction.request;
     let params = error_params(code, Some(description), request.state.as_deref(), &request.issuer);
     ClientAnswer {

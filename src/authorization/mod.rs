@@ -23,7 +23,7 @@ pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalErr
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
 pub use derivation::{DerivationError, DerivationKeys};
-pub use login::{CallbackError, Callback, LoginStarted, SignedIn, StartError};
+pub use login::{Callback, CallbackError, LoginStarted, SignedIn, StartError};
 pub use register::{ManagementError, RegisterError, Registered};
 pub use revoke::RevokeError;
 pub use token::{TokenFailure, TokenRequest};

@@ -2,7 +2,7 @@
 //! here it meets the store.
 
 use super::AuthorizationServer;
-use super::token::{TokenFailure, TokenRequest, optional, required};
+use super::token::{TokenFailure, TokenRequest, check_granted_resource, optional, required};
 use crate::crypto::{Secret, SecretHash};
 use crate::domain::client::GrantType;
 use crate::domain::refresh::{Rotation, decide};
@@ -30,7 +30,7 @@ impl AuthorizationServer {
         if !self.grant_is_usable(&grant, client, request.origin) {
             return Err(TokenFailure::InvalidRefreshToken);
         }
-        self.check_granted_resource(request.form, &grant)?;
+        check_granted_resource(request.form, &grant)?;
         let scope = self.narrowed_scope(request, &grant)?;
 
         let successor = self.rotate(presented, &hash, token, &grant, request).await?;

@@ -43,12 +43,7 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// [`RegisterError`].
-    pub async fn register(
-        &self,
-        body: &[u8],
-        bearer: Option<&str>,
-        origin: &str,
-    ) -> Result<Registered, RegisterError> {
+    pub async fn register(&self, body: &[u8], bearer: Option<&str>, origin: &str) -> Result<Registered, RegisterError> {
         self.check_registration_allowed(bearer)?;
         let metadata = self.check_metadata(body).map_err(RegisterError::Metadata)?;
         let id = ClientId::new(self.new_id("dcr_"));
@@ -57,8 +52,11 @@ impl AuthorizationServer {
         let client = self.client_from(id, &metadata, secret.as_ref());
         let stored = StoredClient { client: client.clone(), management_hash: Some(management.hash()) };
         self.store.register_client(&stored, self.options().max_clients).await?;
-        self.audit(AuditRecord { client: Some(&client.id), ..AuditRecord::new("mcp_auth_client_registered", self.now()) })
-            .await;
+        self.audit(AuditRecord {
+            client: Some(&client.id),
+            ..AuditRecord::new("mcp_auth_client_registered", self.now())
+        })
+        .await;
         Ok(self.describe(&client, &metadata, secret.as_ref(), &management, origin))
     }
 
@@ -69,7 +67,9 @@ impl AuthorizationServer {
         }
         match (&self.options().initial_access_token, bearer) {
             (None, _) => Ok(()),
-            (Some(wanted), Some(sent)) if constant_time_eq(wanted.expose_secret().as_bytes(), sent.as_bytes()) => Ok(()),
+            (Some(wanted), Some(sent)) if constant_time_eq(wanted.expose_secret().as_bytes(), sent.as_bytes()) => {
+                Ok(())
+            }
             (Some(_), _) => Err(RegisterError::InitialAccessToken),
         }
     }
@@ -147,7 +147,8 @@ impl AuthorizationServer {
     ) -> Result<Registered, ManagementError> {
         let (current, management) = self.managed(id, token).await?;
         let metadata = self.check_metadata(body).map_err(ManagementError::Metadata)?;
-        let fresh = (metadata.auth_method.uses_secret() && current.secret_hashes.is_empty()).then(|| self.secret("cs_"));
+        let fresh =
+            (metadata.auth_method.uses_secret() && current.secret_hashes.is_empty()).then(|| self.secret("cs_"));
         let mut client = self.client_from(current.id.clone(), &metadata, fresh.as_ref());
         if fresh.is_none() && metadata.auth_method.uses_secret() {
             client.secret_hashes = current.secret_hashes;

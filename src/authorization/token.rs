@@ -141,12 +141,6 @@ impl AuthorizationServer {
         })
     }
 
-    /// CODE-10, REFR-2: `resource` may be absent; sent, it is the granted one.
-    pub(super) fn check_granted_resource(&self, form: &Params, grant: &Grant) -> Result<(), TokenFailure> {
-        let fits = form.all("resource").iter().all(|sent| crate::oauth::resource::same(&grant.resource, sent));
-        if fits { Ok(()) } else { Err(TokenFailure::InvalidTarget) }
-    }
-
     /// DISC-13: a grant is good on the origin that made it, for the client that got it, while it lives.
     pub(super) fn grant_is_usable(&self, grant: &Grant, client: &Client, origin: &str) -> bool {
         grant.client_id == client.id
@@ -162,6 +156,12 @@ impl AuthorizationServer {
     pub async fn person_of(&self, grant: &Grant) -> Result<Option<Person>, StoreError> {
         self.store.person(&grant.subject).await
     }
+}
+
+/// CODE-10, REFR-2: `resource` may be absent; sent, it is the granted one.
+pub(super) fn check_granted_resource(form: &Params, grant: &Grant) -> Result<(), TokenFailure> {
+    let fits = form.all("resource").iter().all(|sent| crate::oauth::resource::same(&grant.resource, sent));
+    if fits { Ok(()) } else { Err(TokenFailure::InvalidTarget) }
 }
 
 /// CODE-1: no parameter but `resource` may be repeated.

@@ -66,7 +66,8 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let stand_in = loaded.config.login.as_ref().is_some_and(|login| matches!(login.provider, LoginProvider::Development));
+    let stand_in =
+        loaded.config.login.as_ref().is_some_and(|login| matches!(login.provider, LoginProvider::Development));
     if args.auto_approve && !stand_in {
         bail!("--auto-approve stands in for the development login; unset the WorkOS credentials to use it");
     }
@@ -78,7 +79,8 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
-    let database = args.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", home.join("doorward.db").display()));
+    let database =
+        args.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", home.join("doorward.db").display()));
     Ok(Settings {
         listen: args.listen.clone(),
         public_urls: public_urls(&args.listen),
@@ -167,12 +169,8 @@ fn greet(addresses: &[SocketAddr], config: &GatewayConfig, auto_approve: bool) {
     }
     for route in &config.routes {
         let slug = route.path.rsplit('/').next().unwrap_or_default();
-        text.push_str(&format!(
-            "\n  {}\n    {origin}{}\n    claude mcp add --transport http {slug} {origin}{}\n",
-            route.display_name(),
-            route.path,
-            route.path
-        ));
+        let (name, url) = (route.display_name(), format!("{origin}{}", route.path));
+        text.extend([format!("\n  {name}\n    {url}\n    claude mcp add --transport http {slug} {url}\n")]);
     }
     println!("{text}");
 }
@@ -185,6 +183,7 @@ pub fn block_on<E>(future: impl Future<Output = Result<(), E>>) -> anyhow::Resul
 where
     E: Into<anyhow::Error>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(future).map_err(Into::into)
 }

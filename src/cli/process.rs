@@ -57,7 +57,7 @@ pub struct FolderlessArgs {
     /// WorkOS client id, client_…
     #[arg(long, env = "WORKOS_CLIENT_ID", value_name = "ID", hide_env_values = true)]
     pub workos_client_id: Option<String>,
-    /// WorkOS API key, sk_…; read from WORKOS_API_KEY as well
+    /// WorkOS API key, sk_…; read from `WORKOS_API_KEY` as well
     #[arg(long, env = "WORKOS_CLIENT_SECRET", value_name = "KEY", hide_env_values = true)]
     pub workos_client_secret: Option<String>,
     /// Another WorkOS API host
@@ -92,7 +92,12 @@ impl FolderlessArgs {
 ///
 /// # Errors
 /// Every problem at once.
-pub fn load(folder: &std::path::Path, folderless: &FolderlessArgs, env: &dyn Env, mode: Mode) -> Result<Loaded, Diagnostics> {
+pub fn load(
+    folder: &std::path::Path,
+    folderless: &FolderlessArgs,
+    env: &dyn Env,
+    mode: Mode,
+) -> Result<Loaded, Diagnostics> {
     let flags = folderless.flags(env);
     let empty = mode == Mode::Dev && !folder.is_dir();
     if flags.replace_folder() || empty { config::from_flags(&flags, mode) } else { config::load(folder, env, mode) }

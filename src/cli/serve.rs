@@ -33,8 +33,14 @@ pub struct ServeArgs {
     /// Something in front ends TLS, so plain http is right on a public address
     #[arg(long, env = "DOORWARD_BEHIND_PROXY")]
     pub behind_proxy: bool,
-    /// sqlite://FILE, or postgres://… for several gateways
-    #[arg(long, env = "DOORWARD_DATABASE_URL", value_name = "URL", default_value = "sqlite://doorward.db", hide_env_values = true)]
+    /// A SQLite file, or PostgreSQL (`postgres://…`) for several gateways
+    #[arg(
+        long,
+        env = "DOORWARD_DATABASE_URL",
+        value_name = "URL",
+        default_value = "sqlite://doorward.db",
+        hide_env_values = true
+    )]
     pub database_url: String,
     /// 32 random bytes in base64; repeatable: the first seals, all open
     #[arg(long, env = "DOORWARD_SECRET_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
@@ -83,7 +89,9 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     }
     let secret_keys = process::secret_keys(&args.secret_key, &args.secret_key_file)?;
     if secret_keys.is_empty() {
-        bail!("no --secret-key: give 32 random bytes in base64, as `openssl rand -base64 32` makes them, and keep them");
+        bail!(
+            "no --secret-key: give 32 random bytes in base64, as `openssl rand -base64 32` makes them, and keep them"
+        );
     }
     Ok(Settings {
         listen: args.listen.clone(),

@@ -26,8 +26,6 @@ pub fn derive(salt: &[u8], input: &[u8], purpose: &[&[u8]]) -> [u8; 32] {
     let mut out = [0u8; 32];
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(input);
     #[expect(clippy::expect_used, reason = "32 bytes are always within what HKDF-SHA-256 can give")]
-    prk.expand(purpose, hkdf::HKDF_SHA256)
-        .and_then(|okm| okm.fill(&mut out))
-        .expect("HKDF gives 32 bytes");
+    prk.expand(purpose, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut out)).expect("HKDF gives 32 bytes");
     out
 }

@@ -82,7 +82,10 @@ impl Demo {
         Self
     }
 
-    #[tool(name = "whoami", description = "Tells who you are to this server: the person who signed in, and the client that calls")]
+    #[tool(
+        name = "whoami",
+        description = "Tells who you are to this server: the person who signed in, and the client that calls"
+    )]
     async fn whoami(&self, Extension(request): Extension<Parts>) -> Result<Json<WhoAmI>, ErrorData> {
         let caller = caller(&request)?;
         Ok(Json(WhoAmI { subject: caller.sub, name: caller.name, email: caller.email, client: caller.client_id }))
@@ -103,8 +106,14 @@ impl Demo {
         }))
     }
 
-    #[tool(name = "get-user-permissions", description = "Gives the roles, groups and permissions of the person who signed in")]
-    async fn get_user_permissions(&self, Extension(request): Extension<Parts>) -> Result<Json<UserPermissions>, ErrorData> {
+    #[tool(
+        name = "get-user-permissions",
+        description = "Gives the roles, groups and permissions of the person who signed in"
+    )]
+    async fn get_user_permissions(
+        &self,
+        Extension(request): Extension<Parts>,
+    ) -> Result<Json<UserPermissions>, ErrorData> {
         let caller = caller(&request)?;
         Ok(Json(UserPermissions {
             organization_id: caller.organization_id,
@@ -119,7 +128,10 @@ impl Demo {
         echo.message
     }
 
-    #[tool(name = "count", description = "Counts up slowly and reports each number as progress, to show that streams pass the gateway as they come")]
+    #[tool(
+        name = "count",
+        description = "Counts up slowly and reports each number as progress, to show that streams pass the gateway as they come"
+    )]
     async fn count(
         &self,
         Parameters(count): Parameters<Count>,
@@ -148,7 +160,9 @@ impl Demo {
 impl ServerHandler for Demo {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("doorward-demo", env!("CARGO_PKG_VERSION")).with_title("doorward demo"))
+            .with_server_info(
+                Implementation::new("doorward-demo", env!("CARGO_PKG_VERSION")).with_title("doorward demo"),
+            )
             .with_instructions("A demonstration server: ask it who you are, or let it count.")
     }
 }

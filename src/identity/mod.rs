@@ -137,9 +137,13 @@ pub enum InteractiveStep {
 pub enum SetUpFault {
     #[error("the redirect URI is not listed at the provider: add {redirect_uri} to the redirect URIs in its dashboard")]
     RedirectUriNotListed { redirect_uri: String },
-    #[error("the provider refused our client credentials (invalid_client): check the option `clientSecret` and that it belongs to `clientId`")]
+    #[error(
+        "the provider refused our client credentials (invalid_client): check the option `clientSecret` and that it belongs to `clientId`"
+    )]
     WrongSecret,
-    #[error("the token was signed by a key that is not among those of `clientId`: the client id and the API key probably belong to different environments")]
+    #[error(
+        "the token was signed by a key that is not among those of `clientId`: the client id and the API key probably belong to different environments"
+    )]
     EnvironmentMismatch,
     #[error("the provider does not know the client id: check the option `clientId`")]
     UnknownClient,

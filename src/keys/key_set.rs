@@ -71,7 +71,8 @@ impl Keys {
             let kid = SigningKey::from_pkcs8(wanted, &pkcs8)?.kid;
             let generation = stored.first().map_or(1, |newest| newest.generation + 1);
             let sealed = sealer.seal(&format!("key:{kid}"), &pkcs8, random);
-            let key = StoredKey { id: kid, algorithm: name.clone(), generation, sealed, created_at: now.0, retired_at: None };
+            let key =
+                StoredKey { id: kid, algorithm: name.clone(), generation, sealed, created_at: now.0, retired_at: None };
             store.add_key(KeyKind::Signing, &key).await?;
         }
         let mut keys = Vec::new();
@@ -143,7 +144,8 @@ impl SigningKey {
             let decoding = DecodingKey::from_ed_components(&x).map_err(|_| KeysError::Unusable)?;
             (EncodingKey::from_ed_der(pkcs8), decoding, json!({ "crv": "Ed25519", "kty": "OKP", "x": x }))
         } else {
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeysError::Unusable)?;
+            let pair =
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeysError::Unusable)?;
             // Uncompressed point: 04 ‖ x ‖ y.
             let point = pair.public_key().as_ref();
             let (x, y) = match point.get(1..).map(|rest| rest.split_at_checked(32)) {
@@ -212,6 +214,9 @@ mod tests {
         assert_eq!(both.algorithm_name(), "EdDSA");
         assert_eq!(both.jwks()["keys"].as_array().unwrap().len(), 2);
         let stranger = Sealer::new(&[KeyMaterial::new([2; 32])]).unwrap();
-        assert!(matches!(Keys::load(&store, &stranger, SigningAlg::Es256, &SystemRandom, now).await, Err(KeysError::Sealed(_))));
+        assert!(matches!(
+            Keys::load(&store, &stranger, SigningAlg::Es256, &SystemRandom, now).await,
+            Err(KeysError::Sealed(_))
+        ));
     }
 }

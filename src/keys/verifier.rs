@@ -75,7 +75,13 @@ impl AccessTokenVerifier {
     ///
     /// # Errors
     /// [`TokenRefusal`].
-    pub fn verify(&self, token: &str, origin: &str, path: &str, now: UnixTime) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+    pub fn verify(
+        &self,
+        token: &str,
+        origin: &str,
+        path: &str,
+        now: UnixTime,
+    ) -> Result<Arc<VerifiedToken>, TokenRefusal> {
         let verified = self.known(token)?;
         if verified.expires_at <= now {
             return Err(TokenRefusal::Expired);
@@ -162,7 +168,10 @@ mod tests {
                 assert_eq!(check("https://other.example", "/mcp/a", 1_500), Err(TokenRefusal::WrongAudience));
             }
             let foreign = issuer.issue(&AccessTokenClaims { iss: "https://other.example".into(), ..claims() }).unwrap();
-            assert_eq!(verifier.verify(&foreign, ORIGIN, "/mcp/a", UnixTime(1_500)).unwrap_err(), TokenRefusal::WrongIssuer);
+            assert_eq!(
+                verifier.verify(&foreign, ORIGIN, "/mcp/a", UnixTime(1_500)).unwrap_err(),
+                TokenRefusal::WrongIssuer
+            );
             let bound = issuer.issue(&AccessTokenClaims { iss: format!("{ORIGIN}/mcp/a"), ..claims() }).unwrap();
             assert!(verifier.verify(&bound, ORIGIN, "/mcp/a", UnixTime(1_500)).is_ok());
             verifier.revocations().revoke(GrantId::new("grt_1"), UnixTime(3_000));

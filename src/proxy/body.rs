@@ -34,11 +34,8 @@ where
     B::Error: Into<BoxError>,
 {
     let too_large = Arc::new(AtomicBool::new(false));
-    let limited = Limited {
-        inner: body.map_err(Into::into).boxed_unsync(),
-        left: limit,
-        too_large: Arc::clone(&too_large),
-    };
+    let limited =
+        Limited { inner: body.map_err(Into::into).boxed_unsync(), left: limit, too_large: Arc::clone(&too_large) };
     RequestBody { body: limited.boxed_unsync(), too_large, limit }
 }
 
@@ -62,13 +59,11 @@ impl Body for Limited {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => {
-                    self.too_large.store(true, Ordering::Release);
-                    return Poll::Ready(Some(Err("the request body is too large".into())));
-                }
-            }
+            let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                self.too_large.store(true, Ordering::Release);
+                return Poll::Ready(Some(Err("the request body is too large".into())));
+            };
+            self.left = left;
         }
         Poll::Ready(frame)
     }

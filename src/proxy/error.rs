@@ -69,8 +69,14 @@ impl ProxyError {
                 set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));
                 response
             }
-            Self::UpstreamUnreachable(_) => upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference),
-            Self::UpstreamTimeout => upstream(StatusCode::GATEWAY_TIMEOUT, "the MCP server behind the gateway did not answer in time", reference),
+            Self::UpstreamUnreachable(_) => {
+                upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference)
+            }
+            Self::UpstreamTimeout => upstream(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the MCP server behind the gateway did not answer in time",
+                reference,
+            ),
             Self::UpstreamCredential => upstream(
                 StatusCode::BAD_GATEWAY,
                 "upstream credential rejected: the MCP server behind the gateway does not accept the gateway's credential",

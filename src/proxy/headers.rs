@@ -79,7 +79,8 @@ pub fn strip_response(headers: &mut HeaderMap) {
 /// `Connection: x` makes `x` a header of this hop. Some must not be named away, or a client could hide what
 /// the gateway or the upstream relies on.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    const KEPT: &[&str] = &["content-length", "content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"];
+    const KEPT: &[&str] =
+        &["content-length", "content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"];
     headers
         .get_all(header::CONNECTION)
         .iter()
@@ -150,7 +151,10 @@ mod tests {
         strip_request(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept", "content-length", "mcp-name", "mcp-param-a", "mcp-session-id", "traceparent", "x-unknown"]);
+        assert_eq!(
+            left,
+            ["accept", "content-length", "mcp-name", "mcp-param-a", "mcp-session-id", "traceparent", "x-unknown"]
+        );
         assert_eq!(headers.get_all("x-unknown").iter().count(), 2);
     }
 

@@ -195,9 +195,10 @@ impl Proxy {
             ProxyError::Bearer(Box::new(challenge), refusal.reason_code())
         })?;
         let needed = self.needed_scopes();
-        let enough = self.scopes.as_ref().is_none_or(|scopes| {
-            needed.iter().all(|needed| scopes.satisfies(&token.scope, needed))
-        });
+        let enough = self
+            .scopes
+            .as_ref()
+            .is_none_or(|scopes| needed.iter().all(|needed| scopes.satisfies(&token.scope, needed)));
         if !enough {
             let challenge = self.challenge(route, origin, Some(BearerError::InsufficientScope));
             return Err(ProxyError::Bearer(Box::new(challenge), "insufficient_scope"));

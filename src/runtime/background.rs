@@ -1,7 +1,7 @@
 //! Work that goes on beside the requests: taking out expired rows, learning of revocations, noticing changed
 //! configuration files.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::Assembly;
-use crate::store::Store;
 use crate::domain::{Clock, UnixTime};
 use crate::keys::Revocations;
+use crate::store::Store;
 
 /// How often the store is asked for grants that another process revoked. With it a revocation holds on every
 /// replica within a second (REV-3).
@@ -83,7 +83,7 @@ pub async fn purge(assembly: Arc<Assembly>, shutdown: CancellationToken) {
 ///
 /// # Errors
 /// When the system cannot watch the folder.
-pub fn watch(folder: PathBuf, changed: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+pub fn watch(folder: &Path, changed: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
     let (raw, mut events) = mpsc::channel::<()>(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
@@ -91,7 +91,7 @@ pub fn watch(folder: PathBuf, changed: mpsc::Sender<()>) -> notify::Result<notif
             let _ = raw.try_send(());
         }
     })?;
-    watcher.watch(&folder, notify::RecursiveMode::NonRecursive)?;
+    watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
     tokio::spawn(async move {
         while events.recv().await.is_some() {
             tokio::time::sleep(SETTLE).await;

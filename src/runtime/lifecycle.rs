@@ -88,7 +88,12 @@ pub async fn run(
     Ok(())
 }
 
-fn spawn_background(assembly: &Arc<Assembly>, shared: &SharedGateway, tasks: &TaskTracker, shutdown: &CancellationToken) {
+fn spawn_background(
+    assembly: &Arc<Assembly>,
+    shared: &SharedGateway,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
     let token_life = shared
         .load()
         .authorization
@@ -107,7 +112,7 @@ fn spawn_background(assembly: &Arc<Assembly>, shared: &SharedGateway, tasks: &Ta
 /// Waits for SIGTERM or SIGINT; reloads on SIGHUP and on changed files meanwhile.
 async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
     let (changed, mut changes) = mpsc::channel(1);
-    let _watcher = source.watch.clone().and_then(|folder| {
+    let _watcher = source.watch.as_deref().and_then(|folder| {
         background::watch(folder, changed.clone())
             .inspect_err(|error| tracing::warn!(event = "config_not_watched", %error))
             .ok()
@@ -136,7 +141,11 @@ async fn reload(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoSe
             tracing::info!(event = "config_reloaded");
         }
         Err(diagnostics) => {
-            tracing::error!(event = "config_refused", "the configuration has problems; the old one stays in force\n{}", diagnostics.to_text());
+            tracing::error!(
+                event = "config_refused",
+                "the configuration has problems; the old one stays in force\n{}",
+                diagnostics.to_text()
+            );
         }
     }
 }

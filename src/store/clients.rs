@@ -62,7 +62,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn registered_client(&self, id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
         const SQL: &str = "SELECT document, management_hash FROM clients WHERE id = $1";
-        let row: Option<ClientRow> = read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
+        let row: Option<ClientRow> =
+            read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
         row.map(|row| {
             Ok(StoredClient {
                 client: serde_json::from_str(&row.document).map_err(|_| StoreError::Unreadable("client"))?,

@@ -2,9 +2,7 @@
 
 use super::{Store, StoreError, in_transaction, read, write};
 use crate::crypto::SecretHash;
-use crate::domain::{
-    AuthorizationCode, ClientId, Grant, GrantId, RefreshToken, SubjectId, UnixTime,
-};
+use crate::domain::{AuthorizationCode, ClientId, Grant, GrantId, RefreshToken, SubjectId, UnixTime};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 
@@ -118,7 +116,8 @@ impl Store {
     pub async fn grant(&self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         const SQL: &str = "SELECT id, subject_id, client_id, resource, route, scope, origin, issuer, redirect_host, \
                            authenticated_at, created_at, expires_at, revoked_at FROM grants WHERE id = $1";
-        let row: Option<GrantRow> = read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
+        let row: Option<GrantRow> =
+            read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
         Ok(row.map(Grant::from))
     }
 
@@ -155,7 +154,8 @@ impl Store {
         refresh: Option<&NewRefreshToken>,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        const CONSUME: &str = "UPDATE codes SET consumed_at = $2 WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2";
+        const CONSUME: &str =
+            "UPDATE codes SET consumed_at = $2 WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2";
         const EXTEND: &str = "UPDATE grants SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL";
         let won = in_transaction!(self, |tx| {
             let mut won = sqlx::query(CONSUME)
@@ -248,7 +248,8 @@ impl Store {
         reason: RevocationReason,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
+        const SQL: &str =
+            "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
         let rows = write!(self, |pool| sqlx::query(SQL)
             .bind(id.as_str())
             .bind(now.0)
@@ -291,7 +292,8 @@ impl Store {
         reason: RevocationReason,
         now: UnixTime,
     ) -> Result<u64, StoreError> {
-        const SQL: &str = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_hash = $1 AND revoked_at IS NULL";
+        const SQL: &str =
+            "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_hash = $1 AND revoked_at IS NULL";
         Ok(write!(self, |pool| sqlx::query(SQL)
             .bind(super::text_hash(client.as_str()))
             .bind(now.0)

@@ -77,9 +77,7 @@ impl Store {
         const SQL: &str = "SELECT document FROM people WHERE id = $1";
         let document: Option<String> =
             read!(self, |pool| sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
-        document
-            .map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Unreadable("person")))
-            .transpose()
+        document.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Unreadable("person"))).transpose()
     }
 
     /// Records a browser that nobody is signed in on yet. Two tabs may bring the same new cookie at once: the
@@ -93,7 +91,8 @@ impl Store {
         token: &SecretHash,
         expires_at: UnixTime,
     ) -> Result<BrowserId, StoreError> {
-        const INSERT: &str = "INSERT INTO browsers (id, token_hash, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        const INSERT: &str =
+            "INSERT INTO browsers (id, token_hash, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
         const SELECT: &str = "SELECT id FROM browsers WHERE token_hash = $1";
         let id: String = in_transaction!(self, |tx| {
             sqlx::query(INSERT)
@@ -226,7 +225,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn transaction(&self, id: &TransactionId, now: UnixTime) -> Result<Option<Transaction>, StoreError> {
-        let sql = sqlx::AssertSqlSafe(format!("SELECT {TRANSACTION_COLUMNS} FROM transactions WHERE id = $1 AND expires_at > $2"));
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT {TRANSACTION_COLUMNS} FROM transactions WHERE id = $1 AND expires_at > $2"
+        ));
         let row: Option<TransactionRow> =
             read!(self, |pool| sqlx::query_as(sql).bind(id.as_str()).bind(now.0).fetch_optional(pool).await)?;
         row.map(TransactionRow::into_transaction).transpose()
@@ -322,12 +323,7 @@ impl Store {
     pub async fn await_login_again(&self, id: &TransactionId, browser: &BrowserId) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE transactions SET stage = 'awaiting_login', subject_id = NULL WHERE id = $1 \
                            AND stage = 'awaiting_consent' AND browser_id = $2";
-        write!(self, |pool| sqlx::query(SQL)
-            .bind(id.as_str())
-            .bind(browser.as_str())
-            .execute(pool)
-            .await
-            .map(drop))?;
+        write!(self, |pool| sqlx::query(SQL).bind(id.as_str()).bind(browser.as_str()).execute(pool).await.map(drop))?;
         Ok(())
     }
 
@@ -398,8 +394,11 @@ impl Store {
     pub async fn deny(&self, id: &TransactionId) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE transactions SET stage = 'denied', state_hash = NULL WHERE id = $1 \
                            AND stage IN ('awaiting_consent', 'awaiting_login')";
-        let rows =
-            write!(self, |pool| sqlx::query(SQL).bind(id.as_str()).execute(pool).await.map(|done| done.rows_affected()))?;
+        let rows = write!(self, |pool| sqlx::query(SQL)
+            .bind(id.as_str())
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
         Ok(rows == 1)
     }
 

@@ -24,8 +24,8 @@ pub enum OpenError {
     Url(sqlx::Error),
     #[error("another doorward already runs on {path}; several gateways need --database-url postgres://…")]
     InUse { path: PathBuf },
-    #[error("cannot lock {path}: {source}")]
-    Lock { path: PathBuf, source: std::io::Error },
+    #[error("cannot open {path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
     #[error("cannot open the database: {0}")]
     Connect(#[source] sqlx::Error),
     #[error("the database was written by a newer doorward (migration {0}); run that version or a newer one")]
@@ -52,6 +52,8 @@ impl Store {
     async fn open_sqlite(path: &str) -> Result<Self, OpenError> {
         let path = path.split('?').next().unwrap_or(path);
         let lock = lock(Path::new(path))?;
+        // Made before SQLite opens it: the WAL and its index take the permissions that the database has.
+        private_file(Path::new(path)).map_err(|source| OpenError::File { path: path.into(), source })?;
         let options = SqliteConnectOptions::from_str("sqlite:")
             .map_err(OpenError::Url)?
             .filename(path)
@@ -69,7 +71,6 @@ impl Store {
             .await
             .map_err(OpenError::Connect)?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(migration_error)?;
-        restrict(Path::new(path));
         let reader = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -97,32 +98,21 @@ fn lock(database: &Path) -> Result<Arc<File>, OpenError> {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| OpenError::Lock { path: path.clone(), source })?;
+    let file = private_file(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
     match file.try_lock() {
-        Ok(()) => {
-            restrict(&path);
-            Ok(Arc::new(file))
-        }
+        Ok(()) => Ok(Arc::new(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: database.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Lock { path, source }),
+        Err(TryLockError::Error(source)) => Err(OpenError::File { path, source }),
     }
 }
 
-/// Takes a store file away from other users of the machine. A failure is no reason not to start: the folder
-/// may live on a file system without permissions.
-fn restrict(path: &Path) {
+/// Opens a file, or makes it for this user alone.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).read(true).write(true);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)) {
-            tracing::warn!(%error, "the store file stays readable as it is");
-        }
-    }
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn migration_error(error: MigrateError) -> OpenError {

@@ -24,16 +24,40 @@ pub struct Purged {
 const STATEMENTS: &[(&str, &str)] = &[
     ("now", "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE expires_at < $1 LIMIT $2)"),
     ("now", "DELETE FROM browsers WHERE id IN (SELECT id FROM browsers WHERE expires_at < $1 LIMIT $2)"),
-    ("now", "DELETE FROM consents WHERE client_hash IN (SELECT client_hash FROM consents WHERE expires_at < $1 LIMIT $2) AND expires_at < $1"),
-    ("now", "DELETE FROM assertion_ids WHERE id_hash IN (SELECT id_hash FROM assertion_ids WHERE expires_at < $1 LIMIT $2)"),
+    (
+        "now",
+        "DELETE FROM consents WHERE client_hash IN (SELECT client_hash FROM consents WHERE expires_at < $1 LIMIT $2) AND expires_at < $1",
+    ),
+    (
+        "now",
+        "DELETE FROM assertion_ids WHERE id_hash IN (SELECT id_hash FROM assertion_ids WHERE expires_at < $1 LIMIT $2)",
+    ),
     ("afterlife", "DELETE FROM codes WHERE code_hash IN (SELECT code_hash FROM codes WHERE expires_at < $1 LIMIT $2)"),
-    ("afterlife", "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT token_hash FROM refresh_tokens WHERE expires_at < $1 LIMIT $2)"),
-    ("afterlife", "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT t.token_hash FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id WHERE g.revoked_at < $1 OR g.expires_at < $1 LIMIT $2)"),
-    ("afterlife", "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at < $1 OR revoked_at < $1 LIMIT $2)"),
-    ("idle", "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash AND grants.revoked_at IS NULL) LIMIT $2)"),
-    ("document", "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 LIMIT $2)"),
+    (
+        "afterlife",
+        "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT token_hash FROM refresh_tokens WHERE expires_at < $1 LIMIT $2)",
+    ),
+    (
+        "afterlife",
+        "DELETE FROM refresh_tokens WHERE token_hash IN (SELECT t.token_hash FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id WHERE g.revoked_at < $1 OR g.expires_at < $1 LIMIT $2)",
+    ),
+    (
+        "afterlife",
+        "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at < $1 OR revoked_at < $1 LIMIT $2)",
+    ),
+    (
+        "idle",
+        "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash AND grants.revoked_at IS NULL) LIMIT $2)",
+    ),
+    (
+        "document",
+        "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 LIMIT $2)",
+    ),
     ("audit", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)"),
-    ("afterlife", "DELETE FROM people WHERE id IN (SELECT id FROM people WHERE updated_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.subject_id = people.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.subject_id = people.id) LIMIT $2)"),
+    (
+        "afterlife",
+        "DELETE FROM people WHERE id IN (SELECT id FROM people WHERE updated_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.subject_id = people.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.subject_id = people.id) LIMIT $2)",
+    ),
 ];
 
 impl Store {

@@ -25,9 +25,7 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
-        LogFormat::Pretty => {
-            builder.compact().with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
-        }
+        LogFormat::Pretty => builder.compact().with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
     done.map_err(|error| error.to_string())
 }

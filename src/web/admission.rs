@@ -94,7 +94,6 @@ fn authority(request: &Request, trusted: bool) -> Option<String> {
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (request.uri().authority(), hosts.next(), hosts.next()) {
-        (_, _, Some(_)) => None,
         // An absolute-form target and a Host that disagree are nobody's honest request.
         (Some(target), Some(host), None) => {
             let host = host.to_str().ok()?;
@@ -102,7 +101,8 @@ fn authority(request: &Request, trusted: bool) -> Option<String> {
         }
         (Some(target), None, None) => Some(target.as_str().to_owned()),
         (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
-        (None, None, None) => None,
+        // No Host, or several.
+        _ => None,
     }
 }
 
@@ -135,7 +135,8 @@ fn misdirected(request: &Request, request_id: &str) -> Response {
     if first_seen(&host) {
         tracing::warn!(event = "unknown_host", host, "no --public-url matches this Host; answering 421");
     }
-    let text = "No public URL of this gateway matches the Host of the request. The operator sets them with --public-url.";
+    let text =
+        "No public URL of this gateway matches the Host of the request. The operator sets them with --public-url.";
     let body = respond::plain_error("misdirected_request", text, request_id);
     (StatusCode::MISDIRECTED_REQUEST, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }

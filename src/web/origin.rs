@@ -43,7 +43,9 @@ impl Origins {
         let (host, port) = split_authority(authority)?;
         self.entries
             .iter()
-            .find(|entry| entry.host.eq_ignore_ascii_case(host) && port.is_none_or(|port| port == entry.port) && entry.takes(port))
+            .find(|entry| {
+                entry.host.eq_ignore_ascii_case(host) && port.is_none_or(|port| port == entry.port) && entry.takes(port)
+            })
             .map(|entry| Arc::clone(&entry.origin))
     }
 
@@ -140,7 +142,13 @@ mod tests {
 
     #[test]
     fn a_public_url_is_an_https_origin_or_a_loopback_one() {
-        for bad in ["http://gw.example.com", "https://gw.example.com/path", "gw.example.com", "https://u@gw.example.com", "ftp://localhost"] {
+        for bad in [
+            "http://gw.example.com",
+            "https://gw.example.com/path",
+            "gw.example.com",
+            "https://u@gw.example.com",
+            "ftp://localhost",
+        ] {
             assert!(Origins::new(&[bad]).is_err(), "{bad}");
         }
         assert!(Origins::new(&["http://127.0.0.1:9000"]).unwrap().all_loopback());

@@ -56,7 +56,9 @@ pub fn token_failure(failure: &TokenFailure, context: &Context) -> Response {
     let mut response = oauth_error(status, code.as_str(), &failure.to_string(), context);
     match failure {
         TokenFailure::ClientAuthentication { basic: true } => {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"doorward\""));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"doorward\""));
         }
         TokenFailure::Store(_) | TokenFailure::ClientUnreachable => {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -70,12 +72,10 @@ pub fn register_failure(failure: &RegisterError, context: &Context) -> Response 
     match failure {
         RegisterError::Off => not_found(context),
         RegisterError::InitialAccessToken => {
-            let mut response =
-                oauth_error(StatusCode::UNAUTHORIZED, "invalid_token", &failure.to_string(), context);
-            response.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer error=\"invalid_token\""),
-            );
+            let mut response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_token", &failure.to_string(), context);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
             response
         }
         RegisterError::Metadata(error) => {
@@ -100,7 +100,12 @@ pub struct Trouble<'a> {
 }
 
 pub fn trouble(trouble: Trouble<'_>, context: &Context) -> Response {
-    tracing::info!(event = "page_refused", status = trouble.status.as_u16(), title = trouble.title, reason = trouble.message);
+    tracing::info!(
+        event = "page_refused",
+        status = trouble.status.as_u16(),
+        title = trouble.title,
+        reason = trouble.message
+    );
     let html = ErrorPage {
         title: trouble.title.to_owned(),
         message: trouble.message,

@@ -1,20 +1,23 @@
 //! The whole URL table (gateway.md §4).
 
 use axum::Router;
-use axum::http::{HeaderName, Method, header};
-use axum::middleware;
+use axum::extract::Request;
+use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use super::admission;
-use super::endpoints::{authorize, callback, consent, dev_login, discovery, health, landing, logout, mcp, register, revoke, token};
+use super::admission::{self, Context};
+use super::endpoints::{
+    authorize, callback, consent, dev_login, discovery, health, landing, logout, mcp, register, revoke, token,
+};
 use super::gateway::SharedGateway;
+use super::respond;
 
 /// Every path the gateway answers. MCP routes are matched by [`mcp::any`], by their literal path.
 pub fn router(shared: &SharedGateway) -> Router {
-    let gateway = shared.load();
-    let aliases = gateway.authorization.as_ref().is_some_and(|server| server.options().legacy_aliases);
-    let base = gateway.base_path.trim_end_matches('/').to_owned();
+    let base = shared.load().base_path.trim_end_matches('/').to_owned();
 
     let mut table = Router::new()
         .merge(discovery_table())
@@ -22,15 +25,10 @@ pub fn router(shared: &SharedGateway) -> Router {
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
-    table = if base.is_empty() {
-        table.merge(authorization_table())
-    } else {
-        table.nest(&base, authorization_table())
-    };
-    if aliases {
-        table = table.merge(alias_table());
-    }
+    table = if base.is_empty() { table.merge(authorization_table()) } else { table.nest(&base, authorization_table()) };
     table
+        .merge(alias_table())
+        .method_not_allowed_fallback(method_not_allowed)
         .fallback(any(mcp::any))
         .layer(middleware::from_fn_with_state(shared.clone(), admission::admit))
 }
@@ -69,13 +67,29 @@ fn authorization_table() -> Router {
     )
 }
 
-/// 2025-03-26 clients that skip discovery (DISC-20).
+/// 2025-03-26 clients that skip discovery (DISC-20), unless `legacyAliases` is off.
 fn alias_table() -> Router {
-    Router::new().route("/authorize", get(authorize::get).post(authorize::post)).merge(
-        Router::new()
-            .route("/token", post(token::post))
-            .route("/register", post(register::post))
-            .layer(cors(&[Method::POST])),
+    let pages = Router::new().route("/authorize", get(authorize::get).post(authorize::post));
+    let endpoints = Router::new()
+        .route("/token", post(token::post))
+        .route("/register", post(register::post))
+        .layer(cors(&[Method::POST]));
+    pages.merge(endpoints).route_layer(middleware::from_fn(aliases_are_on))
+}
+
+async fn aliases_are_on(context: Context, request: Request, next: Next) -> Response {
+    match &context.gateway.authorization {
+        Some(server) if server.options().legacy_aliases => next.run(request).await,
+        _ => respond::not_found(&context),
+    }
+}
+
+async fn method_not_allowed(context: Context) -> Response {
+    respond::oauth_error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid_request",
+        "this endpoint does not take that method",
+        &context,
     )
 }
 

@@ -65,7 +65,13 @@ impl Browser {
     }
 
     fn cookie_header(&self) -> String {
-        self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+        self.cookies
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     async fn page(&self, url: &str, response: Response) -> Page {
@@ -105,7 +111,9 @@ impl Page {
     }
 
     pub fn redirect(&self) -> &str {
-        self.location.as_deref().unwrap_or_else(|| panic!("no redirect but {} from {}:\n{}", self.status, self.url, self.text))
+        self.location
+            .as_deref()
+            .unwrap_or_else(|| panic!("no redirect but {} from {}:\n{}", self.status, self.url, self.text))
     }
 
     /// A parameter of the redirect's query.

@@ -21,7 +21,8 @@ pub struct TestClient<'g> {
 
 impl<'g> TestClient<'g> {
     pub async fn register(gateway: &'g TestGateway) -> Self {
-        let body = json!({ "client_name": "Test client", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+        let body =
+            json!({ "client_name": "Test client", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
         Self::register_with(gateway, &body).await
     }
 

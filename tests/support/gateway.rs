@@ -107,7 +107,8 @@ impl TestGateway {
         let loaded = load(&options, folder.path());
         let mut settings = Settings {
             listen: vec![address],
-            public_urls: [vec![origin.clone(), format!("http://127.0.0.1:{}", address.port())], options.public_urls].concat(),
+            public_urls: [vec![origin.clone(), format!("http://127.0.0.1:{}", address.port())], options.public_urls]
+                .concat(),
             trusted_proxies: Vec::new(),
             base_path: "/".to_owned(),
             database_url: options

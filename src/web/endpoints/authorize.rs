@@ -10,9 +10,9 @@ use crate::authorization::{AuthorizationServer, AuthorizeError, Authorized, Clie
 use crate::domain::Person;
 use crate::web::admission::Context;
 use crate::web::cookie::BrowserCookie;
+use crate::web::extract;
 use crate::web::pages::PageLink;
 use crate::web::respond::{self, Trouble};
-use crate::web::extract;
 
 /// `GET /oauth/authorize`
 pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -40,9 +40,7 @@ pub async fn get_bound(
 /// `POST /oauth/authorize/<route path>`
 pub async fn post_bound(context: Context, Path(route): Path<String>, headers: HeaderMap, body: Body) -> Response {
     match extract::bytes(body).await {
-        Ok(bytes) => {
-            authorize(&context, &headers, &String::from_utf8_lossy(&bytes), Some(&format!("/{route}"))).await
-        }
+        Ok(bytes) => authorize(&context, &headers, &String::from_utf8_lossy(&bytes), Some(&format!("/{route}"))).await,
         Err(_) => too_large(&context),
     }
 }
@@ -56,8 +54,7 @@ async fn authorize(context: &Context, headers: &HeaderMap, query: &str, bound: O
         Ok(cookie) => cookie,
         Err(error) => return respond::unavailable_page(&error, context),
     };
-    let incoming =
-        Incoming { query, origin: &context.origin, bound_route: bound, browser: cookie.known.as_ref() };
+    let incoming = Incoming { query, origin: &context.origin, bound_route: bound, browser: cookie.known.as_ref() };
     if let Some(person) = auto_approver(context, headers) {
         return match server.authorize_without_asking(&incoming, &person).await {
             Ok(location) => respond::see_other(&location),
@@ -116,8 +113,14 @@ pub(super) fn to_client(answer: &ClientAnswer, context: &Context) -> Response {
             status: StatusCode::BAD_REQUEST,
             title: "The application's request was not accepted",
             message: format!("{} ({}).", capitalised(&answer.description), answer.code.as_str()),
-            next_steps: &["Go back to the application and connect again.", "If it happens again, tell its maker what this page says."],
-            link: Some(PageLink { label: format!("Return to {}", answer.redirect_host), href: answer.location.clone() }),
+            next_steps: &[
+                "Go back to the application and connect again.",
+                "If it happens again, tell its maker what this page says.",
+            ],
+            link: Some(PageLink {
+                label: format!("Return to {}", answer.redirect_host),
+                href: answer.location.clone(),
+            }),
         },
         context,
     )
@@ -128,7 +131,8 @@ fn local(error: &LocalError, context: &Context) -> Response {
         "Remove this server from the application and add it again, so that it registers anew.",
         "If that does not help, clear the application's stored sign-in for this server.",
     ];
-    const ASK: &[&str] = &["Start again from the application.", "If it happens again, tell its maker what this page says."];
+    const ASK: &[&str] =
+        &["Start again from the application.", "If it happens again, tell its maker what this page says."];
     let (status, title, next_steps) = match error {
         LocalError::UnknownClient => (StatusCode::BAD_REQUEST, "Unknown application", RE_ADD),
         LocalError::ClientRefused(_) => (StatusCode::BAD_REQUEST, "The application could not be verified", ASK),

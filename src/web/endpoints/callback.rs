@@ -36,7 +36,9 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
         Ok(signed_in) => {
             let mut response = respond::see_other(&consent::location(&context, &signed_in.transaction));
             let life = server.policy.browser_login.session_ttl.as_secs();
-            if let Some(value) = cookie::set(&context.origin, &signed_in.cookie, i64::try_from(life).unwrap_or(i64::MAX)) {
+            if let Some(value) =
+                cookie::set(&context.origin, &signed_in.cookie, i64::try_from(life).unwrap_or(i64::MAX))
+            {
                 response.headers_mut().insert(header::SET_COOKIE, value);
             }
             response
@@ -152,9 +154,15 @@ fn interactive(step: InteractiveStep) -> &'static str {
         InteractiveStep::SelectOrganization => {
             "You belong to several organisations, and the identity provider needs to know which one to use. The operator can fix one with the option `organizationId`."
         }
-        InteractiveStep::Mfa => "The identity provider asks for multi-factor authentication. Set it up, or finish it, at your identity provider.",
-        InteractiveStep::VerifyEmail => "Your e-mail address is not verified yet. Open the message that the identity provider sent you.",
-        InteractiveStep::Sso => "Your organisation requires single sign-on. Choose the single sign-on way of signing in.",
+        InteractiveStep::Mfa => {
+            "The identity provider asks for multi-factor authentication. Set it up, or finish it, at your identity provider."
+        }
+        InteractiveStep::VerifyEmail => {
+            "Your e-mail address is not verified yet. Open the message that the identity provider sent you."
+        }
+        InteractiveStep::Sso => {
+            "Your organisation requires single sign-on. Choose the single sign-on way of signing in."
+        }
         InteractiveStep::Other => "The identity provider asks for another step before it lets you in.",
     }
 }

@@ -5,7 +5,9 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
-use crate::authorization::{AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, StartError};
+use crate::authorization::{
+    AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, StartError,
+};
 use crate::crypto::Secret;
 use crate::domain::client::ClientOrigin;
 use crate::domain::{Client, Person, Transaction, TransactionId};
@@ -142,7 +144,9 @@ async fn switch(
         Err(error) => return refused(&error, context),
     };
     let back = format!("{}{}oauth/consent", context.origin, context.gateway.base_path);
-    let provider = session.zip(url::Url::parse(&back).ok()).and_then(|(session, back)| server.identity.logout_url(&session, &back));
+    let provider = session
+        .zip(url::Url::parse(&back).ok())
+        .and_then(|(session, back)| server.identity.logout_url(&session, &back));
     match provider {
         Some(url) => respond::see_other(url.as_str()),
         None => start(context, server, id, cookie, true).await,

@@ -8,9 +8,9 @@ use axum::response::Response;
 use crate::identity::dev::{CustomPerson, DevLogin};
 use crate::oauth::params::Params;
 use crate::web::admission::Context;
+use crate::web::extract;
 use crate::web::pages::{self, DevLoginPage, ReadyPerson};
 use crate::web::respond::{self, Trouble};
-use crate::web::extract;
 
 pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let login = match allowed(&context, &headers) {

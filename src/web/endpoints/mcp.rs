@@ -17,7 +17,12 @@ pub async fn any(context: Context, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     if let Some(route) = context.gateway.config.routes.iter().find(|route| route.path == path) {
         let peer = context.client_ip;
-        return context.gateway.proxy.handle(route, &context.origin, &context.request_id, peer, request).await.map(axum::body::Body::new);
+        return context
+            .gateway
+            .proxy
+            .handle(route, &context.origin, &context.request_id, peer, request)
+            .await
+            .map(axum::body::Body::new);
     }
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         if let Some(route) = path.strip_suffix(PROTECTED_RESOURCE_SUFFIX) {

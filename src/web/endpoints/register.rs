@@ -11,10 +11,7 @@ use crate::web::{extract, respond};
 
 pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
-    let body = match extract::bytes(body).await {
-        Ok(body) => body,
-        Err(_) => return too_large(&context),
-    };
+    let Ok(body) = extract::bytes(body).await else { return too_large(&context) };
     match server.register(&body, extract::bearer(&headers), &context.origin).await {
         Ok(registered) => respond::json(StatusCode::CREATED, &registered),
         Err(failure) => respond::register_failure(&failure, &context),
@@ -32,10 +29,7 @@ pub async fn read(context: Context, Path(id): Path<String>, headers: HeaderMap) 
 
 pub async fn update(context: Context, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
-    let body = match extract::bytes(body).await {
-        Ok(body) => body,
-        Err(_) => return too_large(&context),
-    };
+    let Ok(body) = extract::bytes(body).await else { return too_large(&context) };
     let token = extract::bearer(&headers).unwrap_or_default();
     match server.update_registration(&id, token, &body, &context.origin).await {
         Ok(registered) => respond::json(StatusCode::OK, &registered),
@@ -54,7 +48,8 @@ pub async fn delete(context: Context, Path(id): Path<String>, headers: HeaderMap
 fn refused(failure: &ManagementError, context: &Context) -> Response {
     match failure {
         ManagementError::Unauthorized => {
-            let mut response = respond::oauth_error(StatusCode::UNAUTHORIZED, "invalid_token", &failure.to_string(), context);
+            let mut response =
+                respond::oauth_error(StatusCode::UNAUTHORIZED, "invalid_token", &failure.to_string(), context);
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
