@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = doorward::cli::Cli::parse();
+    let cli = doorward::cli::parse();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("error: a crypto provider is installed already");
         return ExitCode::FAILURE;

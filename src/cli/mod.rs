@@ -34,6 +34,12 @@ pub enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
+/// The command line of this process; answers `--help` and mistakes by itself.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
 /// Runs a command.
 ///
 /// # Errors

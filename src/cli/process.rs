@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -33,7 +34,7 @@ pub struct ProcessArgs {
     #[arg(long, env = "DOORWARD_OUTBOUND_RESOLVE", value_name = "HOST:PORT=ADDR", value_delimiter = ',', value_parser = outbound_resolve)]
     pub outbound_resolve: Vec<(String, u16, SocketAddr)>,
     /// How events are written
-    #[arg(long, env = "DOORWARD_LOG_FORMAT", value_enum)]
+    #[arg(long, env = "DOORWARD_LOG_FORMAT", value_name = "FORMAT", value_parser = log_format())]
     pub log_format: Option<LogFormat>,
     /// A level, or a filter such as info,doorward=debug
     #[arg(long, env = "DOORWARD_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
@@ -148,6 +149,14 @@ pub fn base_path(text: &str) -> anyhow::Result<String> {
 #[must_use]
 pub fn drain_timeout(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(3600))
+}
+
+/// `pretty` or `json`.
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["pretty", "json"]).map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Pretty,
+    })
 }
 
 fn cimd_allow(text: &str) -> Result<(String, Option<IpNet>), String> {
