@@ -74,7 +74,7 @@ cat >"$folder/config/routes.oas.json" <<JSON
 JSON
 env -u WORKOS_CLIENT_ID -u WORKOS_CLIENT_SECRET -u WORKOS_API_KEY \
     "$doorward" dev "$folder" --auto-approve --log-level warn \
-    --listen "127.0.0.1:$gateway_port" --metrics-listen "127.0.0.1:$metrics_port" >"$folder/gateway.log" 2>&1 &
+    --listen "127.0.0.1:$gateway_port" >"$folder/gateway.log" 2>&1 &
 gateway_pid=$!
 children+=("$gateway_pid")
 

@@ -70,8 +70,6 @@ impl World {
             .args(["--public-url", &origin])
             .args(["--database-url", "sqlite://gateway.db"])
             .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
-            .args(["--metrics-listen", &format!("127.0.0.1:{}", free_port())])
-            .args(["--upstream-allow", "127.0.0.0/8"])
             .args(setup.arguments);
         let gateway = start_gateway(folder.path(), &mut command, port);
         Self { _gateway: gateway, origin, python_upstream, _provider: provider, _upstreams: upstreams, _folder: folder }
@@ -99,8 +97,7 @@ impl Dev {
             .current_dir(folder.path())
             .arg("dev")
             .arg(folder.path())
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .args(["--metrics-listen", &format!("127.0.0.1:{}", free_port())]);
+            .args(["--listen", &format!("127.0.0.1:{port}")]);
         Self {
             _gateway: start_gateway(folder.path(), &mut command, port),
             origin: format!("http://localhost:{port}"),
