@@ -12,8 +12,9 @@ pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 pub const REFUSED: i32 = -32000;
 /// The session does not exist, or is somebody else's.
 pub const SESSION_NOT_FOUND: i32 = -32001;
-/// The server behind the gateway could not be reached, or did not answer as it should.
-pub const UPSTREAM_FAILED: i32 = -32002;
+/// The server behind the gateway could not be reached, or did not answer as it should. Not −32002, which
+/// meant a missing resource until 2025-11-25.
+pub const UPSTREAM_FAILED: i32 = -32010;
 
 /// A JSON-RPC error that answers no request in particular.
 #[must_use]

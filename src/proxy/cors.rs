@@ -1,6 +1,9 @@
-//! CORS on `/mcp/<slug>` (CORS-3, CORS-4): preflights need no token, and browsers may read what clients need.
+//! CORS on `/mcp/<slug>` (CORS-3 … CORS-5): which pages may call, preflights without a token, and what browsers
+//! may read of an answer.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use url::{Host, Url};
 
 use super::body::ProxyBody;
 
@@ -9,6 +12,28 @@ const ALLOWED_HEADERS: &str =
     "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID";
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id");
+
+/// Whether the page that sends a request, if it is a page, may do so (CORS-5): one of the gateway's own origin, of
+/// the configured origins, and beside a gateway on loopback any page on loopback (an Inspector on another port).
+/// This is what keeps a page that rebinds its name to this machine out.
+pub fn is_allowed(headers: &HeaderMap, own: &str, configured: &[String]) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    origins.next().is_none()
+        && (origin == own
+            || configured.iter().any(|allowed| allowed == origin)
+            || (is_loopback(own) && is_loopback(origin)))
+}
+
+fn is_loopback(origin: &str) -> bool {
+    match Url::parse(origin).ok().as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
 
 /// What a preflight asks for, in the form the answer repeats it: the known headers, and of the rest those of
 /// MCP's own `Mcp-Param-` family and the trace context.
@@ -20,7 +45,7 @@ pub fn asked_headers(headers: &HeaderMap) -> Option<HeaderValue> {
     });
     let mut allowed = ALLOWED_HEADERS.to_owned();
     for name in more.take(50) {
-        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
             allowed.push_str(", ");
             allowed.push_str(name);
         }
@@ -40,11 +65,49 @@ pub fn preflight() -> Response<ProxyBody> {
     response
 }
 
-/// On every answer of a route. Any origin may read it: what opens it is a bearer token, never a cookie.
+/// On every answer of a route. Pages that may not call were refused before; what opens the rest is a bearer token,
+/// never a cookie, so `*` will do.
 pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     if let (Some(asked), true) = (asked, headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CORS-5
+    #[test]
+    fn only_own_configured_and_neighbouring_loopback_pages_may_call() {
+        let configured = ["https://app.example".to_owned()];
+        for (own, origin, allowed) in [
+            ("https://gw.example", None, true),
+            ("https://gw.example", Some("https://gw.example"), true),
+            ("https://gw.example", Some("https://app.example"), true),
+            ("https://gw.example", Some("https://evil.example"), false),
+            ("https://gw.example", Some("http://gw.example"), false),
+            ("https://gw.example", Some("https://gw.example.evil.example"), false),
+            ("https://gw.example", Some("http://localhost:6274"), false),
+            ("https://gw.example", Some("null"), false),
+            ("http://localhost:9000", Some("http://localhost:6274"), true),
+            ("http://localhost:9000", Some("http://127.0.0.1:6274"), true),
+            ("http://[::1]:9000", Some("http://[::1]:1"), true),
+            ("http://localhost:9000", Some("http://localhost.evil.example:9000"), false),
+            ("http://localhost:9000", Some("null"), false),
+            ("http://localhost:9000", Some(""), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_allowed(&headers, own, &configured), allowed, "{origin:?} at {own}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append(header::ORIGIN, HeaderValue::from_static("https://gw.example"));
+        twice.append(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
+        assert!(!is_allowed(&twice, "https://gw.example", &[]));
     }
 }

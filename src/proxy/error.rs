@@ -13,6 +13,8 @@ use crate::oauth::bearer::BearerError;
 pub enum ProxyError {
     #[error("method not allowed")]
     Method,
+    #[error("a page of another origin")]
+    Origin,
     /// Credentials are missing, or not good enough; with the reason for the log.
     #[error("{1}")]
     Bearer(Box<Challenged>, &'static str),
@@ -36,6 +38,7 @@ impl ProxyError {
     pub fn reason_code(&self) -> &'static str {
         match self {
             Self::Method => "method_not_allowed",
+            Self::Origin => "origin_not_allowed",
             Self::Bearer(_, reason) => reason,
             Self::BodyTooLarge(_) => "body_too_large",
             Self::UnknownSession => "session_unknown",
@@ -54,6 +57,10 @@ impl ProxyError {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, mcp::REFUSED, "method not allowed", reference);
                 set(&mut response, header::ALLOW, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
                 response
+            }
+            Self::Origin => {
+                let text = "pages of this Origin may not use the gateway";
+                plain(StatusCode::FORBIDDEN, mcp::REFUSED, text, reference)
             }
             Self::Bearer(challenged, _) => challenged.response(reference),
             Self::BodyTooLarge(limit) => {

@@ -20,6 +20,8 @@ const REQUEST_ONLY_HERE: &[&str] = &[
     "http2-settings",
     "forwarded",
     "x-real-ip",
+    // Judged here (CORS-5). An upstream that knows only its own address would refuse pages the gateway allows.
+    "origin",
 ];
 /// Families that tell an upstream who calls. Only the gateway may say that.
 const IDENTITY_FAMILIES: &[&str] = &["x-forwarded-", "x-doorward-"];
@@ -38,6 +40,10 @@ const RESPONSE_ONLY_HERE: &[&str] = &[
     "location",
     "alt-svc",
     "strict-transport-security",
+    // Nor may it tell browsers anything about the gateway's origin, where people sign in.
+    "clear-site-data",
+    "content-security-policy",
+    "service-worker-allowed",
     // CORS is answered here.
     "access-control-allow-origin",
     "access-control-allow-credentials",
@@ -74,6 +80,9 @@ pub fn strip_response(headers: &mut HeaderMap) {
     for name in RESPONSE_ONLY_HERE {
         headers.remove(*name);
     }
+    // Whatever an upstream of a public route answers, a browser must not run it as a page of the gateway.
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// `Connection: x` makes `x` a header of this hop. Some must not be named away, or a client could hide what

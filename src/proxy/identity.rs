@@ -72,7 +72,9 @@ impl Proxy {
 
 fn add_headers(person: &Person, headers: &mut HeaderMap) {
     insert(headers, "x-forwarded-user", person.id.as_str());
-    let groups = (!person.groups.is_empty()).then(|| person.groups.join(","));
+    // The list is separated by commas, so a name with one in it would pass for two groups.
+    let groups: Vec<&str> = person.groups.iter().map(String::as_str).filter(|group| !group.contains(',')).collect();
+    let groups = (!groups.is_empty()).then(|| groups.join(","));
     for (name, value) in [
         ("x-forwarded-email", person.email.as_deref()),
         ("x-forwarded-name", person.name.as_deref()),

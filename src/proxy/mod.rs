@@ -62,6 +62,8 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     max_body: u64,
+    /// Origins, beside the gateway's own, whose pages may call (CORS-5).
+    page_origins: Vec<String>,
 }
 
 /// One request on its way.
@@ -94,7 +96,15 @@ impl Proxy {
             clock: parts.clock,
             random: parts.random,
             max_body: parts.max_body,
+            page_origins: Vec::new(),
         }
+    }
+
+    /// Lets pages of further origins call, each such as `https://app.example.com` (CORS-5, CORS-7).
+    #[must_use]
+    pub fn with_page_origins(mut self, origins: Vec<String>) -> Self {
+        self.page_origins = origins;
+        self
     }
 
     /// Serves one request of a route.
@@ -118,6 +128,7 @@ impl Proxy {
                 tracing::info!(
                     event = "mcp_request_rejected",
                     operationId = route.operation_id,
+                    requestId = request_id,
                     reasonCode = refused.error.reason_code(),
                     reason = %refused.error,
                     peer = peer.map(tracing::field::display),
@@ -145,14 +156,17 @@ impl Proxy {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if request.method() == Method::OPTIONS {
-            return Ok(cors::preflight());
-        }
         let (mut parts, body) = request.into_parts();
         let refuse = |error: ProxyError, headers: &HeaderMap, body: B| Refused {
             error,
             unread: body::Unread::new(body, headers),
         };
+        if !cors::is_allowed(&parts.headers, origin, &self.page_origins) {
+            return Err(refuse(ProxyError::Origin, &parts.headers, body));
+        }
+        if parts.method == Method::OPTIONS {
+            return Ok(cors::preflight());
+        }
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
         let token = match self.admit(route, origin, &parts) {
             Ok(token) => token,

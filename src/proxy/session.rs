@@ -65,10 +65,9 @@ impl SessionBinding {
     }
 }
 
-/// Where an envelope opens: for one person, client and route.
+/// Where an envelope opens: for one person, client, route and upstream. JSON keeps the parts apart.
 fn place(token: Option<&VerifiedToken>, route: &Route) -> String {
-    match token {
-        Some(token) => format!("session\0{}\0{}\0{}", token.subject, token.client, route.path),
-        None => format!("session\0\0\0{}", route.path),
-    }
+    let caller = token.map(|token| (token.subject.as_str(), token.client.as_str()));
+    let upstream = route.proxy.upstream.origin().ascii_serialization();
+    serde_json::json!(["session", caller, route.path, upstream]).to_string()
 }

@@ -3,7 +3,7 @@
 //! Each route has a pool of its own, so a dead upstream delays no other (LIM-7).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,12 +127,8 @@ impl Upstream {
     /// PROX-9: 307 and 308 on the same origin, method and body kept. The body must be held for that, which is
     /// why the option is off by default.
     async fn send_following(&self, parts: Parts, body: RequestBody) -> Result<Response<Incoming>, ProxyError> {
-        let too_large = AtomicBool::new(false);
-        let bytes = body.body.collect().await.map_err(|error| {
-            too_large.store(true, Ordering::Release);
-            ProxyError::UpstreamUnreachable(error.to_string())
-        })?;
-        let bytes = bytes.to_bytes();
+        let bytes =
+            body.body.collect().await.map_err(|error| ProxyError::UpstreamUnreachable(error.to_string()))?.to_bytes();
         let mut target = Url::parse(&parts.uri.to_string()).map_err(|_| ProxyError::UpstreamRedirect)?;
         for _ in 0..=MAX_REDIRECTS {
             let mut next = parts.clone();

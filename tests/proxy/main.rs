@@ -1,0 +1,11 @@
+//! The data path, over real sockets: a client, the proxy, and an upstream that behaves as the test wants.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+mod admission;
+mod demo;
+mod failures;
+mod passing;
+mod sessions;
+mod streams;
+mod upstream;
+mod world;

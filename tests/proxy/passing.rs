@@ -1,0 +1,216 @@
+//! What reaches the upstream and what comes back.
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+
+use crate::upstream::{Upstream, json as answer};
+use crate::world::{START, World};
+
+// PROX-1, PROX-2, PROX-3
+#[tokio::test]
+async fn the_golden_set_of_headers_crosses_and_no_other() {
+    let upstream = Upstream::ok().await;
+    let world = World::new(&upstream.url()).await;
+    let kept = [
+        ("accept", "application/json, text/event-stream"),
+        ("baggage", "a=1"),
+        ("content-digest", "sha-256=:x:"),
+        ("content-type", "application/json"),
+        ("last-event-id", "7"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "=?base64?ZWNobw==?="),
+        ("mcp-param-city", "Paris"),
+        ("mcp-param-unknown", "x"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("signature", "sig1=:x:"),
+        ("signature-input", "sig1=()"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=b"),
+        ("x-custom", "one"),
+        ("x-custom", "two"),
+    ];
+    let taken = [
+        ("cookie", "a=b"),
+        ("forwarded", "for=1.2.3.4"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-user", "root"),
+        ("x_forwarded_email", "root@example.com"),
+        ("x-doorward-assertion", "forged"),
+        ("x_doorward_assertion", "forged"),
+        ("x-real-ip", "1.2.3.4"),
+        ("connection", "keep-alive, x-hop"),
+        ("x-hop", "1"),
+        ("te", "trailers"),
+        ("proxy-authorization", "Basic x"),
+    ];
+    let mut request = world.post("{}");
+    for (name, value) in kept.iter().chain(&taken) {
+        request = request.header(*name, *value);
+    }
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let seen = upstream.last();
+    let mut reached: Vec<(&str, &str)> =
+        seen.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    reached.sort_unstable();
+    let host = upstream.origin.trim_start_matches("http://").to_owned();
+    let mut expected: Vec<(&str, &str)> = kept.to_vec();
+    expected.extend([("content-length", "2"), ("host", host.as_str())]);
+    expected.sort_unstable();
+    assert_eq!(reached, expected);
+}
+
+// PROX-4
+#[tokio::test]
+async fn bodies_pass_byte_for_byte_in_both_directions() {
+    let upstream = Upstream::start(|seen| async move {
+        http::Response::builder().header("content-type", "application/json").body(Full::new(seen.body).boxed_unsync()).unwrap()
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let odd = br#"{"jsonrpc" : "2.0","id":10000000000000000000001,"a":1.0,"a":1e2,"_meta":{"x":"\u00e9"}}"#.to_vec();
+    let binary: Vec<u8> = (0..=255u8).cycle().take(300_000).collect();
+    for body in [odd, binary, Vec::new()] {
+        let echoed = world.post(body.clone()).send().await.unwrap().bytes().await.unwrap();
+        assert_eq!(upstream.last().body, body);
+        assert_eq!(echoed, body);
+    }
+    let chunks = futures_util::stream::iter(["{", "\"a\":", "1}"].map(|part| Ok::<_, std::io::Error>(Bytes::from(part))));
+    let echoed = world.post(reqwest::Body::wrap_stream(chunks)).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(echoed, "{\"a\":1}");
+}
+
+// PROX-6
+#[tokio::test]
+async fn upstream_statuses_and_bodies_pass_unchanged() {
+    let upstream = Upstream::start(|seen| async move {
+        let status: u16 = seen.headers["x-status"].to_str().unwrap().parse().unwrap();
+        answer(status, if status == 202 { "" } else { "{\"error\":\"of the upstream\"}" })
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    for status in [200, 202, 400, 403, 404, 405, 409, 429, 500, 503] {
+        let response = world.post("{}").header("x-status", status.to_string()).send().await.unwrap();
+        assert_eq!(response.status(), status);
+        let expected = if status == 202 { "" } else { "{\"error\":\"of the upstream\"}" };
+        assert_eq!(response.text().await.unwrap(), expected);
+    }
+}
+
+// PROX-7, CORS-4
+#[tokio::test]
+async fn an_answer_loses_what_speaks_in_the_gateways_name() {
+    let upstream = Upstream::start(|_| async {
+        let mut response = answer(403, "{}");
+        for (name, value) in [
+            ("set-cookie", "__Host-doorward=stolen"),
+            ("www-authenticate", "Bearer resource_metadata=\"https://evil.example\""),
+            ("clear-site-data", "\"*\""),
+            ("access-control-allow-origin", "https://evil.example"),
+            ("access-control-allow-credentials", "true"),
+            ("x-own", "kept"),
+            ("retry-after", "7"),
+        ] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        response
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let response = world.post("{}").send().await.unwrap();
+    assert_eq!(response.status(), 403);
+    for name in ["set-cookie", "www-authenticate", "clear-site-data", "access-control-allow-credentials"] {
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("sandbox"));
+    assert_eq!(response.headers()["x-own"], "kept");
+    assert_eq!(response.headers()["retry-after"], "7");
+    assert!(response.headers()["access-control-expose-headers"].to_str().unwrap().contains("Mcp-Session-Id"));
+}
+
+// PROX-10
+#[tokio::test]
+async fn nothing_of_the_clients_target_chooses_where_a_request_goes() {
+    let upstream = Upstream::ok().await;
+    let world = World::new(&format!("{}/base/mcp?key=1", upstream.origin)).await;
+    let url = format!("{}?next=//evil.example/%2e%2e/&a=%0d%0a", world.url("one"));
+    let response = world.client.request(Method::POST, url).bearer_auth(world.token("one")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let seen = upstream.last();
+    assert_eq!(seen.uri.path(), "/base/mcp");
+    assert_eq!(seen.uri.query(), Some("key=1&next=//evil.example/%2e%2e/&a=%0d%0a"));
+    assert_eq!(seen.headers["host"], upstream.origin.trim_start_matches("http://"));
+    for path in ["/mcp/one/", "/mcp/%6fne", "//mcp/one", "/mcp/one/../one", "/mcp/one/..%2f"] {
+        let request = format!("{}{path}", world.origin);
+        let status = raw_status(&world, path).await;
+        assert_eq!(status, 404, "{request}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+/// The status of a POST to a path that no client library would leave alone.
+async fn raw_status(world: &World, path: &str) -> u16 {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        world.token("one")
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text[9..12].parse().unwrap()
+}
+
+// PROX-10
+#[tokio::test]
+async fn the_query_stays_behind_when_the_route_says_so() {
+    let upstream = Upstream::ok().await;
+    let world = World::with(&upstream.url(), &json!({ "forwardSearch": false }), &json!({})).await;
+    let request = world.client.post(format!("{}?a=1", world.url("one"))).bearer_auth(world.token("one"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert_eq!(upstream.last().uri.query(), None);
+}
+
+// PROX-14
+#[tokio::test]
+async fn identity_headers_tell_the_upstream_who_calls() {
+    let upstream = Upstream::ok().await;
+    let world = World::with(&upstream.url(), &json!({ "forwardIdentity": "headers" }), &json!({})).await;
+    world.introduce().await;
+    let response = world.post("{}").header("x-forwarded-user", "root").header("x_forwarded_groups", "root").send().await;
+    assert_eq!(response.unwrap().status(), 200);
+    let headers = upstream.last().headers;
+    let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(all("x-forwarded-user"), ["usr_1"]);
+    assert_eq!(all("x-forwarded-email"), ["ada@example.com"]);
+    assert_eq!(all("x-forwarded-name"), ["Ada Lovelace"]);
+    // A group whose name holds the separator would pass for another.
+    assert_eq!(all("x-forwarded-groups"), ["staff"]);
+    assert_eq!(all("x-forwarded-organization"), ["org_1"]);
+    assert!(!headers.contains_key("x_forwarded_groups"));
+}
+
+// PROX-14, CHAL-2
+#[tokio::test]
+async fn an_assertion_is_for_one_upstream_and_no_access_token() {
+    let upstream = Upstream::ok().await;
+    let url = format!("{}?key=1", upstream.url());
+    let world = World::with(&url, &json!({ "forwardIdentity": "assertion" }), &json!({})).await;
+    let person = world.introduce().await;
+    assert_eq!(world.post("{}").send().await.unwrap().status(), 200);
+    let assertion = upstream.last().headers["x-doorward-assertion"].to_str().unwrap().to_owned();
+    let verifier = doorward::keys::AssertionVerifier::new(world.keys.clone());
+    let now = doorward::domain::UnixTime(START);
+    let claims = verifier.verify(&assertion, &upstream.url(), now).expect("it is for the URL without its query");
+    assert_eq!((claims.iss.as_str(), claims.sub.as_str()), (world.origin.as_str(), "usr_1"));
+    assert_eq!((claims.client_id.as_str(), claims.email), ("dcr_1", person.email));
+    assert!(claims.exp - START <= 60);
+    assert!(verifier.verify(&assertion, "http://other.example/mcp", now).is_none());
+    let presented = world.client.post(world.url("one")).bearer_auth(&assertion).send().await.unwrap();
+    assert_eq!(presented.status(), 401);
+    let body: Value = presented.json().await.unwrap();
+    assert_eq!(body["error"], "invalid_token");
+}

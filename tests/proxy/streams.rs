@@ -1,0 +1,195 @@
+//! Event streams: as they come, for as long as they may.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use doorward::domain::{GrantId, UnixTime};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::upstream::{Upstream, event_stream, json as answer};
+use crate::world::{START, World};
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// An upstream whose streams the test feeds by hand.
+struct Feed {
+    upstream: Upstream,
+    senders: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
+}
+
+impl Feed {
+    async fn start() -> Self {
+        let (opened, senders) = mpsc::unbounded_channel();
+        let upstream = Upstream::start(move |_| {
+            let (sender, response) = event_stream(&[("cache-control", "no-cache")]);
+            opened.send(sender).unwrap();
+            async { response }
+        })
+        .await;
+        Self { upstream, senders }
+    }
+
+    async fn opened(&mut self) -> mpsc::Sender<Bytes> {
+        tokio::time::timeout(SOON, self.senders.recv()).await.expect("the upstream is asked").unwrap()
+    }
+}
+
+async fn next(response: &mut reqwest::Response) -> Option<Bytes> {
+    tokio::time::timeout(SOON, response.chunk()).await.expect("something comes").unwrap()
+}
+
+/// Waits for the stream to end.
+async fn ended(response: &mut reqwest::Response) -> Duration {
+    let started = Instant::now();
+    while next(response).await.is_some() {}
+    started.elapsed()
+}
+
+// STRM-1
+#[tokio::test]
+async fn each_event_arrives_while_the_upstream_still_holds_the_next() {
+    let mut feed = Feed::start().await;
+    let world = World::new(&feed.upstream.url()).await;
+    for request in [world.post("{}"), world.get()] {
+        // The head comes before any event does.
+        let mut response = tokio::time::timeout(SOON, request.send()).await.expect("the head comes alone").unwrap();
+        let sender = feed.opened().await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        assert!(!response.headers().contains_key("content-encoding"));
+        let directives: Vec<_> = response.headers().get_all("cache-control").iter().collect();
+        assert_eq!(directives, ["no-cache", "no-transform"]);
+        for event in ["id: 1\ndata: {\"a\":1}\n\n", ": a comment\n\n", "retry: 5\ndata: half", " of it\n\n"] {
+            let sent = Instant::now();
+            sender.send(Bytes::from(event)).await.unwrap();
+            assert_eq!(next(&mut response).await.unwrap(), event);
+            assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
+        }
+        drop(sender);
+        assert!(next(&mut response).await.is_none());
+    }
+}
+
+// STRM-4
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_upstreams_stream() {
+    let mut feed = Feed::start().await;
+    let world = World::new(&feed.upstream.url()).await;
+    for _ in 0..20 {
+        let mut response = world.post("{}").send().await.unwrap();
+        let sender = feed.opened().await;
+        sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+        next(&mut response).await.unwrap();
+        drop(response);
+        let gone = Instant::now();
+        tokio::time::timeout(SOON, sender.closed()).await.expect("the upstream learns of it");
+        assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
+    }
+}
+
+// STRM-4
+#[tokio::test]
+async fn a_client_that_goes_away_while_the_tool_works_ends_the_upstreams_request() {
+    let (started, mut working) = mpsc::unbounded_channel();
+    let upstream = Upstream::start(move |_| {
+        let (guard, dropped) = tokio::sync::oneshot::channel::<()>();
+        started.send(dropped).unwrap();
+        async move {
+            let _guard = guard;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            answer(200, "{}")
+        }
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let call = tokio::spawn(world.post("{}").send());
+    let dropped = working.recv().await.unwrap();
+    call.abort();
+    tokio::time::timeout(SOON, dropped).await.expect("the upstream learns of it").unwrap_err();
+}
+
+// STRM-8
+#[tokio::test]
+async fn revoking_the_grant_cuts_its_streams_and_no_others() {
+    let mut feed = Feed::start().await;
+    let world = World::new(&feed.upstream.url()).await;
+    let mut mine = world.get().send().await.unwrap();
+    let _mine = feed.opened().await;
+    let mut claims = world.claims("one");
+    claims.sid = "grt_2".to_owned();
+    let mut other = world.client.get(world.url("one")).bearer_auth(world.sign(&claims)).send().await.unwrap();
+    let others = feed.opened().await;
+    world.revocations.revoke(GrantId::new("grt_1"), UnixTime(START + 900));
+    assert!(ended(&mut mine).await < Duration::from_secs(1));
+    others.send(Bytes::from("data: 1\n\n")).await.unwrap();
+    assert_eq!(next(&mut other).await.unwrap(), "data: 1\n\n");
+    assert_eq!(world.get().send().await.unwrap().status(), 401);
+}
+
+// STRM-2, STRM-8
+#[tokio::test]
+async fn a_stream_outlives_its_token_unless_a_setting_says_otherwise() {
+    let mut feed = Feed::start().await;
+    let world = World::new(&feed.upstream.url()).await;
+    let mut response = world.get().send().await.unwrap();
+    let sender = feed.opened().await;
+    world.clock.0.store(START + 10_000, std::sync::atomic::Ordering::SeqCst);
+    sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+    assert_eq!(next(&mut response).await.unwrap(), "data: 1\n\n");
+    assert_eq!(world.get().send().await.unwrap().status(), 401);
+
+    let strict = World::with(&feed.upstream.url(), &json!({}), &json!({ "closeStreamsAtExpiry": true })).await;
+    strict.clock.0.store(START + 899, std::sync::atomic::Ordering::SeqCst);
+    let mut response = strict.get().send().await.unwrap();
+    let _held = feed.opened().await;
+    assert!(ended(&mut response).await < SOON);
+}
+
+// STRM-8
+#[tokio::test]
+async fn no_stream_is_longer_than_the_cap() {
+    let mut feed = Feed::start().await;
+    let world = World::with(&feed.upstream.url(), &json!({}), &json!({ "streamMaxSeconds": 1 })).await;
+    let mut response = world.get().send().await.unwrap();
+    let _held = feed.opened().await;
+    assert!(ended(&mut response).await < SOON);
+}
+
+// STRM-2, PROX-4
+#[tokio::test]
+async fn long_streams_of_many_events_pass_whole_and_in_order() {
+    let upstream = Upstream::start(|_| async {
+        let (sender, response) = event_stream(&[]);
+        tokio::spawn(async move {
+            for number in 0..5_000 {
+                sender.send(Bytes::from(format!("data: {number}\n\n"))).await.unwrap();
+            }
+        });
+        response
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let text = world.post("{}").send().await.unwrap().text().await.unwrap();
+    let expected: String = (0..5_000).map(|number| format!("data: {number}\n\n")).collect();
+    assert_eq!(text, expected);
+}
+
+// STRM-5
+#[tokio::test]
+async fn an_upstream_without_a_get_stream_says_so_itself() {
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&requests);
+    let upstream = Upstream::start(move |seen| {
+        log.lock().unwrap().push(seen.method.to_string());
+        async { answer(405, "{\"of\":\"the upstream\"}") }
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let response = world.get().header("last-event-id", "7").send().await.unwrap();
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.json::<Value>().await.unwrap()["of"], "the upstream");
+    assert_eq!(upstream.last().headers["last-event-id"], "7");
+    assert_eq!(*requests.lock().unwrap(), ["GET"]);
+}
