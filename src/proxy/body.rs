@@ -81,13 +81,13 @@ impl Body for Limited {
 pub struct Unread(UnsyncBoxBody<Bytes, BoxError>);
 
 impl Unread {
-    /// `None` when there is nothing to read, or the client waits for a `100 Continue` that it shall not get.
-    pub fn new<B>(body: B, headers: &HeaderMap) -> Option<Self>
+    /// `None` when there is nothing to read, or the client `waits` for a `100 Continue` that it shall not get.
+    pub fn new<B>(body: B, waits: bool) -> Option<Self>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+        if body.is_end_stream() || waits {
             return None;
         }
         Some(Self(body.map_err(Into::into).boxed_unsync()))

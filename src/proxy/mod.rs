@@ -128,6 +128,8 @@ impl Proxy {
                 tracing::info!(
                     event = "mcp_request_rejected",
                     operationId = route.operation_id,
+                    subjectId = refused.token.as_ref().map(|token| tracing::field::display(&token.subject)),
+                    clientId = refused.token.as_ref().map(|token| tracing::field::display(&token.client)),
                     requestId = request_id,
                     reasonCode = refused.error.reason_code(),
                     reason = %refused.error,
@@ -157,12 +159,12 @@ impl Proxy {
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        let refuse = |error: ProxyError, headers: &HeaderMap, body: B| Refused {
-            error,
-            unread: body::Unread::new(body, headers),
+        let waits = parts.headers.contains_key(header::EXPECT);
+        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: B| {
+            Refused { error, token, unread: body::Unread::new(body, waits) }
         };
         if !cors::is_allowed(&parts.headers, origin, &self.page_origins) {
-            return Err(refuse(ProxyError::Origin, &parts.headers, body));
+            return Err(refuse(ProxyError::Origin, None, body));
         }
         if parts.method == Method::OPTIONS {
             return Ok(cors::preflight());
@@ -170,21 +172,24 @@ impl Proxy {
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
         let token = match self.admit(route, origin, &parts) {
             Ok(token) => token,
-            Err(error) => return Err(refuse(error, &parts.headers, body)),
+            Err(error) => return Err(refuse(error, None, body)),
         };
         let Some(upstream) = self.upstreams.get(&route.path) else {
-            return Err(refuse(ProxyError::UpstreamUnreachable("no such route".to_owned()), &parts.headers, body));
+            return Err(refuse(ProxyError::UpstreamUnreachable("no such route".to_owned()), token, body));
         };
         let call = Call { route, upstream, origin, request_id, token };
         let limit = route.proxy.max_body.min(self.max_body);
         if body::declared_length(&parts.headers).is_some_and(|length| length > limit) {
-            return Err(refuse(ProxyError::BodyTooLarge(limit), &parts.headers, body));
+            return Err(refuse(ProxyError::BodyTooLarge(limit), call.token, body));
         }
         if let Err(error) = self.prepare_headers(&call, &mut parts.headers).await {
-            return Err(refuse(error, &parts.headers, body));
+            return Err(refuse(error, call.token, body));
         }
         let body = body::limited(body, limit);
-        self.forward(&call, parts, body).await.map_err(|error| Refused { error, unread: None })
+        match self.forward(&call, parts, body).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(Refused { error, token: call.token, unread: None }),
+        }
     }
 
     /// Method, credentials, scope (CHAL-1 … CHAL-9, PROX-5).
@@ -320,6 +325,8 @@ impl Proxy {
 /// A refused request, with what is left of it on the wire.
 struct Refused {
     error: ProxyError,
+    /// Who asked, if that was known already.
+    token: Option<Arc<VerifiedToken>>,
     unread: Option<body::Unread>,
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Each route has a pool of its own, so a dead upstream delays no other (LIM-7).
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +15,12 @@ use http::{Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tower::Service;
 use url::Url;
 
 use super::body::{BoxError, RequestBody};
@@ -33,9 +38,31 @@ pub struct UpstreamTls(pub Arc<rustls::ClientConfig>);
 
 type UpstreamBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// Connects within one deadline, which covers the name, TCP and TLS alike.
+#[derive(Clone)]
+struct DeadlineConnector {
+    inner: HttpsConnector<HttpConnector>,
+    limit: Duration,
+}
+
+impl Service<Uri> for DeadlineConnector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.limit, self.inner.call(target));
+        Box::pin(async move { connecting.await.map_err(|_| BoxError::from("connecting took too long"))? })
+    }
+}
+
 /// A prepared upstream.
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, UpstreamBody>,
+    client: Client<DeadlineConnector, UpstreamBody>,
     url: Url,
     uri: Uri,
     audience: String,
@@ -49,7 +76,6 @@ impl Upstream {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(options.connect_timeout));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config((*tls.0).clone())
             .https_or_http()
@@ -61,7 +87,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE)
             // A request whose connection was closed under it before a byte of it was sent is tried again.
             .retry_canceled_requests(true)
-            .build(connector);
+            .build(DeadlineConnector { inner: connector, limit: options.connect_timeout });
         let mut url = options.upstream.clone();
         url.set_fragment(None);
         let mut audience = url.clone();

@@ -226,4 +226,11 @@ async fn a_refusal_before_the_body_leaves_the_connection_correct() {
     let asking = b"POST /mcp/one HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
     let text = raw(&world, asking, 1).await;
     assert!(text.starts_with("HTTP/1.1 401"), "{text}");
+    let asking = format!(
+        "POST /mcp/one HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nMcp-Session-Id: forged\r\n\
+         Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+        world.token("one")
+    );
+    let text = raw(&world, asking.as_bytes(), 1).await;
+    assert!(text.starts_with("HTTP/1.1 404"), "{text}");
 }

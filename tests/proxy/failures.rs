@@ -66,6 +66,17 @@ async fn an_upstream_that_hangs_up_or_talks_nonsense_gives_502() {
     }
 }
 
+// PROX-8, LIM-7
+#[tokio::test]
+async fn an_upstream_that_never_finishes_tls_gives_502_within_the_connect_timeout() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/mcp", socket.local_addr().unwrap());
+    let world = World::with(&url, &json!({ "connectTimeoutMs": 300 }), &json!({})).await;
+    let started = Instant::now();
+    assert_eq!(failure(world.post("{}").send().await.unwrap()).await.0, 502);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
 // PROX-8
 #[tokio::test]
 async fn an_upstream_that_is_late_gives_504() {
