@@ -27,7 +27,6 @@ trap finish EXIT
 free_port() { node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})'; }
 upstream_port=$(free_port)
 gateway_port=$(free_port)
-metrics_port=$(free_port)
 upstream=http://127.0.0.1:$upstream_port/mcp
 gateway=http://localhost:$gateway_port/mcp/fixed
 

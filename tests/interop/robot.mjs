@@ -69,8 +69,11 @@ export function formsOf(html) {
     const { action = '', method = 'get' } = attributesOf(` ${head}`);
     const fields = [];
     const buttons = [];
-    for (const [tag, kind, , label] of body.matchAll(/<(input|button)\b((?:"[^"]*"|'[^']*'|[^>])*)>(?:([\s\S]*?)<\/button>)?/gi)) {
-      const a = attributesOf(tag.slice(0, tag.indexOf('>') + 1).replace(/^<\w+/, ''));
+    // A label belongs to a button alone: an input has no end tag, and must not reach to the next button's.
+    for (const [tag, label] of body.matchAll(/<input\b(?:"[^"]*"|'[^']*'|[^>])*>|<button\b(?:"[^"]*"|'[^']*'|[^>])*>([\s\S]*?)<\/button>/gi)) {
+      const kind = /^<button/i.test(tag) ? 'button' : 'input';
+      const head = tag.match(/^<\w+((?:"[^"]*"|'[^']*'|[^>])*)>/)[1];
+      const a = attributesOf(head);
       if ('disabled' in a) continue;
       const type = (a.type ?? (kind.toLowerCase() === 'button' ? 'submit' : 'text')).toLowerCase();
       if (type === 'submit') buttons.push({ ...a, label: textOf(label ?? a.value ?? '') });

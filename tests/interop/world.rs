@@ -62,7 +62,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
         command
             .current_dir(folder.path())
-            .env("WORKOS_CLIENT_ID", "client_01KC6057N3C66XJAXZ65YHAC72")
+            .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
             .env("WORKOS_API_KEY", secret)
             .arg("serve")
             .args(["--config-dir".as_ref(), config.as_os_str()])
@@ -132,7 +132,9 @@ fn start_provider(login: Login, folder: &Path) -> (Running, String, String) {
         Login::Emulator => node("emulator.mjs"),
         Login::Double => {
             let examples = Path::new(env!("CARGO_BIN_EXE_doorward")).with_file_name("examples");
-            Command::new(examples.join("fake_workos"))
+            let mut double = Command::new(examples.join("fake_workos"));
+            double.args(["--port", "0"]);
+            double
         }
     };
     let (running, line) = Running::start_and_read_line("provider", folder, &mut command);
