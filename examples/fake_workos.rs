@@ -20,6 +20,9 @@ struct Arguments {
 async fn main() {
     let arguments = Arguments::parse();
     let fake = fake_workos::FakeWorkOs::start_on(SocketAddr::from(([127, 0, 0, 1], arguments.port))).await;
-    println!("{}", serde_json::json!({ "url": fake.base(), "apiKey": fake_workos::API_KEY, "clientId": fake_workos::CLIENT_ID }));
+    println!(
+        "{}",
+        serde_json::json!({ "url": fake.base(), "apiKey": fake_workos::API_KEY, "clientId": fake_workos::CLIENT_ID })
+    );
     fake.run().await;
 }

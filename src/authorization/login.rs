@@ -93,11 +93,20 @@ impl AuthorizationServer {
             Some(known) => known.record().id.clone(),
             None => self.adopt_browser(cookie).await?,
         };
+        let signed_in = known.and_then(|known| known.login(now));
+        let waits_for_consent = matches!(transaction.stage, Stage::AwaitingConsent { .. });
+        if waits_for_consent && transaction.browser.as_ref() == Some(&browser) {
+            // The form came again after the login had finished in this browser, or with a cookie from before it.
+            if signed_in.is_some() {
+                return Ok(LoginStarted::Consent(transaction.id));
+            }
+            self.store.await_login_again(id, &browser).await?;
+        }
         let state = self.secret("");
         if !self.store.start_login(id, &browser, &state.hash(), now).await? {
-            return already_signed_in(&transaction, &browser);
+            return Err(StartError::Gone);
         }
-        if let Some(login) = known.and_then(|known| known.login(now))
+        if let Some(login) = signed_in
             && !switch_account
             && self.store.await_consent(id, &browser, &login.subject).await?
         {
@@ -251,16 +260,6 @@ impl AuthorizationServer {
             return Ok(CallbackError::Denied(to_client));
         }
         Ok(CallbackError::Login { error, transaction: transaction.id.clone(), to_client })
-    }
-}
-
-/// The form was submitted again after the login had finished in this browser.
-fn already_signed_in(transaction: &Transaction, browser: &BrowserId) -> Result<LoginStarted, StartError> {
-    match (&transaction.stage, &transaction.browser) {
-        (Stage::AwaitingConsent { .. }, Some(owner)) if owner == browser => {
-            Ok(LoginStarted::Consent(transaction.id.clone()))
-        }
-        _ => Err(StartError::Gone),
     }
 }
 

@@ -160,8 +160,10 @@ impl Proxy {
     {
         let (mut parts, body) = request.into_parts();
         let waits = parts.headers.contains_key(header::EXPECT);
-        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: B| {
-            Refused { error, token, unread: body::Unread::new(body, waits) }
+        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: B| Refused {
+            error,
+            token,
+            unread: body::Unread::new(body, waits),
         };
         if !cors::is_allowed(&parts.headers, origin, &self.page_origins) {
             return Err(refuse(ProxyError::Origin, None, body));

@@ -70,7 +70,8 @@ async fn a_token_that_is_not_good_here_and_now_gets_invalid_token() {
     };
     let mut tampered = world.token("one");
     tampered.truncate(tampered.len() - 4);
-    let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{}.", world.token("one").split('.').nth(1).unwrap());
+    let unsigned =
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{}.", world.token("one").split('.').nth(1).unwrap());
     for bad in [
         with(|claims| claims.exp = START),
         with(|claims| claims.iss = "https://other.example".to_owned()),
@@ -149,7 +150,17 @@ async fn a_preflight_needs_no_token_and_a_foreign_page_gets_nowhere() {
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     assert!(!response.headers().contains_key("access-control-allow-credentials"));
     let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap().to_ascii_lowercase();
-    for name in ["authorization", "content-type", "accept", "mcp-protocol-version", "mcp-method", "mcp-name", "mcp-param-city", "mcp-session-id", "last-event-id"] {
+    for name in [
+        "authorization",
+        "content-type",
+        "accept",
+        "mcp-protocol-version",
+        "mcp-method",
+        "mcp-name",
+        "mcp-param-city",
+        "mcp-session-id",
+        "last-event-id",
+    ] {
         assert!(allowed.split(", ").any(|allowed| allowed == name), "{name} in {allowed}");
     }
     assert!(!allowed.contains("x-other"));

@@ -75,12 +75,17 @@ async fn the_demo_knows_its_caller_and_streams_in_both_eras() {
 async fn the_demo_refuses_whoever_does_not_come_through_its_gateway() {
     let (demo, world) = world().await;
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
-    let mut forged = HashMap::from([("none", None), ("token", Some(world.token("one"))), ("garbage", Some("x".to_owned()))]);
+    let mut forged =
+        HashMap::from([("none", None), ("token", Some(world.token("one"))), ("garbage", Some("x".to_owned()))]);
     let strangers = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
     let person = world.introduce().await;
     let issue = |keys: &Arc<Keys>, audience: &str, now: i64| {
         let issuer = doorward::keys::AssertionIssuer::new(Arc::clone(keys));
-        Some(issuer.issue(&person, "dcr_1", &world.origin, audience, "1".to_owned(), doorward::domain::UnixTime(now)).unwrap())
+        Some(
+            issuer
+                .issue(&person, "dcr_1", &world.origin, audience, "1".to_owned(), doorward::domain::UnixTime(now))
+                .unwrap(),
+        )
     };
     forged.insert("stranger", issue(&strangers, demo.url().as_str(), START));
     forged.insert("audience", issue(&world.keys, "http://other.example/mcp", START));
@@ -93,6 +98,7 @@ async fn the_demo_refuses_whoever_does_not_come_through_its_gateway() {
         assert_eq!(request.send().await.unwrap().status(), 403, "{name}");
     }
     let good = issue(&world.keys, demo.url().as_str(), START).unwrap();
-    let response = world.client.post(demo.url().clone()).header("x-doorward-assertion", good).body(body).send().await.unwrap();
+    let response =
+        world.client.post(demo.url().clone()).header("x-doorward-assertion", good).body(body).send().await.unwrap();
     assert_ne!(response.status(), 403);
 }

@@ -65,7 +65,10 @@ async fn the_golden_set_of_headers_crosses_and_no_other() {
 #[tokio::test]
 async fn bodies_pass_byte_for_byte_in_both_directions() {
     let upstream = Upstream::start(|seen| async move {
-        http::Response::builder().header("content-type", "application/json").body(Full::new(seen.body).boxed_unsync()).unwrap()
+        http::Response::builder()
+            .header("content-type", "application/json")
+            .body(Full::new(seen.body).boxed_unsync())
+            .unwrap()
     })
     .await;
     let world = World::new(&upstream.url()).await;
@@ -76,7 +79,8 @@ async fn bodies_pass_byte_for_byte_in_both_directions() {
         assert_eq!(upstream.last().body, body);
         assert_eq!(echoed, body);
     }
-    let chunks = futures_util::stream::iter(["{", "\"a\":", "1}"].map(|part| Ok::<_, std::io::Error>(Bytes::from(part))));
+    let chunks =
+        futures_util::stream::iter(["{", "\"a\":", "1}"].map(|part| Ok::<_, std::io::Error>(Bytes::from(part))));
     let echoed = world.post(reqwest::Body::wrap_stream(chunks)).send().await.unwrap().bytes().await.unwrap();
     assert_eq!(echoed, "{\"a\":1}");
 }
@@ -180,10 +184,12 @@ async fn identity_headers_tell_the_upstream_who_calls() {
     let upstream = Upstream::ok().await;
     let world = World::with(&upstream.url(), &json!({ "forwardIdentity": "headers" }), &json!({})).await;
     world.introduce().await;
-    let response = world.post("{}").header("x-forwarded-user", "root").header("x_forwarded_groups", "root").send().await;
+    let response =
+        world.post("{}").header("x-forwarded-user", "root").header("x_forwarded_groups", "root").send().await;
     assert_eq!(response.unwrap().status(), 200);
     let headers = upstream.last().headers;
-    let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let all =
+        |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(all("x-forwarded-user"), ["usr_1"]);
     assert_eq!(all("x-forwarded-email"), ["ada@example.com"]);
     assert_eq!(all("x-forwarded-name"), ["Ada Lovelace"]);
