@@ -1,0 +1,10 @@
+//! One behaviour suite for the store, run on SQLite and on PostgreSQL (STORE-4).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod behaviour;
+mod refreshing;
+mod world;
