@@ -1,4 +1,5 @@
 //! A browser without a window: one cookie jar, redirects by hand, forms as a person submits them.
+#![allow(dead_code, reason = "each test target uses its own part")]
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,9 +7,17 @@ use std::sync::Mutex;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 
+/// The crypto provider of the process, once.
+pub fn install_crypto() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no provider is installed yet");
+    });
+}
+
 /// An HTTP client that follows nothing.
 pub fn client() -> Client {
-    super::gateway::install_crypto();
+    install_crypto();
     #[expect(clippy::disallowed_methods, reason = "a test's own client")]
     let builder = Client::builder();
     builder.redirect(Policy::none()).no_proxy().build().expect("a client")

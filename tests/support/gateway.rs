@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use doorward::config::{self, Mode};
@@ -83,15 +83,6 @@ pub struct TestGateway {
     folder: TempDir,
 }
 
-static CRYPTO: Once = Once::new();
-
-/// The crypto provider of the process, once.
-pub fn install_crypto() {
-    CRYPTO.call_once(|| {
-        rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no provider is installed yet");
-    });
-}
-
 impl TestGateway {
     /// Two routes, `/mcp/one` and `/mcp/two`, behind the development login.
     pub async fn start() -> Self {
@@ -99,7 +90,7 @@ impl TestGateway {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        install_crypto();
+        super::browser::install_crypto();
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = socket.local_addr().expect("an address");
         let origin = format!("http://localhost:{}", address.port());
