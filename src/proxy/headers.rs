@@ -63,6 +63,8 @@ pub fn strip_request(headers: &mut HeaderMap) {
             let plain = name.as_str().replace('_', "-");
             REQUEST_ONLY_HERE.contains(&plain.as_str())
                 || IDENTITY_FAMILIES.iter().any(|family| plain.starts_with(family))
+                // The session's real name is translated; this spelling would go past that.
+                || (plain == "mcp-session-id" && name.as_str() != plain)
                 || named.contains(name)
         })
         .cloned()
