@@ -4,3 +4,5 @@
 mod support;
 
 mod journey;
+mod refresh;
+mod token;
