@@ -3,8 +3,11 @@
 //! Built on hyper-util instead of `axum::serve`, which sets no header-read timeout and waits for ever on an
 //! event stream at shutdown.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,17 +16,20 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::web::Peer;
 
-/// How long a new connection may stay silent, and a TLS handshake may take.
-const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// How long a TLS handshake may take, and after it the bytes that tell the version of HTTP.
+const BEGINNING: Duration = Duration::from_secs(30);
+/// Length of the HTTP/2 preface: hyper-util reads this far, without a timeout, to tell the versions apart.
+const PREFACE: usize = 24;
 /// How long a request's head may take.
 const HEADER_READ: Duration = Duration::from_secs(30);
 /// Bytes of request head.
@@ -90,17 +96,12 @@ impl Listener {
         builder: Arc<Builder<TokioExecutor>>,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
-        // A peer that connects and says nothing would outlive the header timeout, which starts with the
-        // first byte.
-        if !matches!(tokio::time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
-            return;
-        }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         match &self.tls {
             None => serve_http(stream, peer, self.app, &builder, watcher).await,
-            Some(acceptor) => match tokio::time::timeout(FIRST_BYTE, acceptor.accept(stream)).await {
+            Some(acceptor) => match tokio::time::timeout(BEGINNING, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => serve_http(stream, peer, self.app, &builder, watcher).await,
                 Ok(Err(error)) => tracing::debug!(event = "tls_handshake_failed", %error),
                 Err(_) => tracing::debug!(event = "tls_handshake_failed", "timed out"),
@@ -123,8 +124,97 @@ async fn serve_http<S>(
         request.extensions_mut().insert(Peer(peer));
         app.clone().oneshot(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Beginning::within(BEGINNING, stream)), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(event = "connection_ended", %error);
+    }
+}
+
+/// A connection that must bring its first bytes in time: the header timeout starts only once the version of
+/// HTTP is known, and a peer that says nothing, or `P` alone, would stay for ever (LIM-4).
+struct Beginning<S> {
+    stream: S,
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl<S> Beginning<S> {
+    fn within(time: Duration, stream: S) -> Self {
+        Self { stream, missing: PREFACE, deadline: Box::pin(tokio::time::sleep(time)) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Beginning<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if self.missing == 0 {
+            return read;
+        }
+        self.missing = self.missing.saturating_sub(buf.filled().len() - before);
+        if read.is_pending() && self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    // LIM-4
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_or_half_a_preface_is_dropped_in_time() {
+        for said in [b"".as_slice(), b"PRI * HTTP/2.0"] {
+            let (mut peer, ours) = duplex(64);
+            peer.write_all(said).await.unwrap();
+            let mut connection = Beginning::within(SHORT, ours);
+            let mut heard = Vec::new();
+            let error = connection.read_to_end(&mut heard).await.unwrap_err();
+            assert_eq!((heard.as_slice(), error.kind()), (said, io::ErrorKind::TimedOut));
+        }
+    }
+
+    // LIM-4, STRM-2
+    #[tokio::test]
+    async fn a_connection_that_has_begun_may_be_quiet() {
+        let (mut peer, ours) = duplex(64);
+        peer.write_all(&[b'x'; PREFACE]).await.unwrap();
+        let mut connection = Beginning::within(SHORT, ours);
+        let mut heard = [0; PREFACE];
+        connection.read_exact(&mut heard).await.unwrap();
+        let more = tokio::time::timeout(SHORT * 5, connection.read(&mut heard));
+        assert!(more.await.is_err(), "it waits for more");
     }
 }

@@ -1,5 +1,7 @@
 //! Reading bodies within bounds (LIM-4, DCR-12, CODE-1).
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -11,9 +13,16 @@ use crate::oauth::params::Params;
 /// The largest form or registration body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// How long such a body may take. The listener bounds the head only.
+const BODY_READ: Duration = Duration::from_secs(30);
+
 /// The whole body, up to [`MAX_BODY`].
 pub async fn bytes(body: Body) -> Result<Vec<u8>, StatusCode> {
-    to_bytes(body, MAX_BODY).await.map(|bytes| bytes.to_vec()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+    match tokio::time::timeout(BODY_READ, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// A form, or the OAuth error that says what is wrong with it.
@@ -22,9 +31,10 @@ pub async fn form(headers: &HeaderMap, body: Body, context: &Context) -> Result<
         let text = "the body must be application/x-www-form-urlencoded";
         return Err(respond::oauth_error(StatusCode::BAD_REQUEST, "invalid_request", text, context));
     }
-    let bytes = bytes(body)
-        .await
-        .map_err(|status| respond::oauth_error(status, "invalid_request", "the body is larger than 64 KiB", context))?;
+    let bytes = bytes(body).await.map_err(|status| {
+        let text = "the body is larger than 64 KiB, or did not come in time";
+        respond::oauth_error(status, "invalid_request", text, context)
+    })?;
     Ok(Params::parse(&String::from_utf8_lossy(&bytes)))
 }
 
