@@ -32,7 +32,7 @@ use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, Route};
 use crate::crypto::Secret;
 use crate::domain::{Clock, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
-use crate::keys::{AccessTokenIssuer, Revocations};
+use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::{AuditRecord, Store};
 
@@ -90,7 +90,7 @@ impl AuthorizationServer {
 
     /// Ends a grant here at once; other replicas learn of it from the store (REV-3).
     fn forget_grant(&self, grant: &GrantId) {
-        self.revocations.revoke(grant.clone(), self.now().plus(self.options().access_token_ttl));
+        self.revocations.revoke(grant.clone(), self.now().plus(REMEMBERED));
     }
 
     /// Writes an audit record and the matching log event. Trouble with the audit table is logged and stops

@@ -106,7 +106,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// Revokes a grant, here at once, and writes the one audit record of it (REFR-5).
+    /// Revokes a grant, here at once and elsewhere soon, and writes the one audit record of it (REFR-5).
     pub(super) async fn end_grant(
         &self,
         grant: &Grant,
@@ -114,8 +114,10 @@ impl AuthorizationServer {
         peer: Option<&str>,
     ) -> Result<(), TokenFailure> {
         let now = self.now();
+        let ended = self.store.revoke_grant(&grant.id, reason, now).await?;
+        // Only now: with the store away, nothing is revoked (REFR-10).
         self.forget_grant(&grant.id);
-        if self.store.revoke_grant(&grant.id, reason, now).await? {
+        if ended {
             let record = AuditRecord {
                 reason: Some(reason.as_str()),
                 peer,

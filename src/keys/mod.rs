@@ -12,5 +12,5 @@ mod verifier;
 pub use access_token::{AccessTokenClaims, AccessTokenIssuer};
 pub use assertion::{AssertionIssuer, AssertionVerifier, IdentityClaims};
 pub use key_set::{Keys, KeysError, SignError};
-pub use revocations::Revocations;
+pub use revocations::{REMEMBERED, Revocations};
 pub use verifier::{AccessTokenVerifier, TokenRefusal, VerifiedToken};

@@ -1,20 +1,31 @@
 //! Grants that were revoked while access tokens of theirs may still be alive (REV-3, STRM-8).
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
 use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::domain::{GrantId, UnixTime};
+
+/// How long a revoked grant stays on the list at least. Longer than access tokens live: a token may have been
+/// issued under an earlier configuration, with a longer life than the present one's.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// The store is asked twice a second; a bound of less than a few seconds would refuse calls at every hiccup.
+const SHORTEST_BOUND: Duration = Duration::from_secs(5);
 
 /// The list. Bounded by the life of access tokens: [`Revocations::purge`] takes out what can no longer matter.
 pub struct Revocations {
     grants: DashMap<GrantId, UnixTime>,
     /// Counts additions, so that open streams wake up and look.
     changes: watch::Sender<u64>,
+    /// When the store was last asked, in seconds since 1970; 0 when nobody asks it.
+    known_at: AtomicI64,
 }
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self { grants: DashMap::new(), changes: watch::Sender::new(0) }
+        Self { grants: DashMap::new(), changes: watch::Sender::new(0), known_at: AtomicI64::new(0) }
     }
 }
 
@@ -39,6 +50,19 @@ impl Revocations {
                 return std::future::pending().await;
             }
         }
+    }
+
+    /// Notes that the list was brought up to date with the store at `now`.
+    pub fn known(&self, now: UnixTime) {
+        self.known_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether the store has been away for longer than `bound`, so that the list can no longer be relied on
+    /// (STORE-6).
+    #[must_use]
+    pub fn is_outdated(&self, bound: Duration, now: UnixTime) -> bool {
+        let known_at = UnixTime(self.known_at.load(Ordering::Relaxed));
+        known_at.0 != 0 && now > known_at.plus(bound.max(SHORTEST_BOUND))
     }
 
     /// Forgets grants whose tokens have all expired.
@@ -68,5 +92,16 @@ mod tests {
         waiting.await.unwrap();
         revocations.purge(UnixTime(10));
         assert!(!revocations.is_revoked(&GrantId::new("a")));
+    }
+
+    // STORE-6
+    #[test]
+    fn the_list_is_relied_on_for_a_bounded_time_only() {
+        let revocations = Revocations::default();
+        let bound = Duration::from_secs(60);
+        assert!(!revocations.is_outdated(bound, UnixTime(1_000)), "nobody follows the store");
+        revocations.known(UnixTime(1_000));
+        assert!(!revocations.is_outdated(bound, UnixTime(1_060)));
+        assert!(revocations.is_outdated(bound, UnixTime(1_061)));
     }
 }

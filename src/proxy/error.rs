@@ -24,6 +24,9 @@ pub enum ProxyError {
     UnknownSession,
     #[error("the person could not be looked up")]
     PersonUnknown,
+    /// The store has been away for longer than `outageGraceSeconds` (STORE-6).
+    #[error("the store has been away for too long to know which grants were revoked")]
+    RevocationsUnknown,
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
     #[error("the upstream did not answer in time")]
@@ -43,6 +46,7 @@ impl ProxyError {
             Self::BodyTooLarge(_) => "body_too_large",
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
+            Self::RevocationsUnknown => "revocations_unknown",
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamCredential => "upstream_credential_rejected",
@@ -70,7 +74,7 @@ impl ProxyError {
             Self::UnknownSession => {
                 plain(StatusCode::NOT_FOUND, mcp::SESSION_NOT_FOUND, "session not found", reference)
             }
-            Self::PersonUnknown => {
+            Self::PersonUnknown | Self::RevocationsUnknown => {
                 let text = "the gateway cannot look up who you are right now; try again";
                 let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference);
                 set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));

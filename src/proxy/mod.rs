@@ -59,6 +59,7 @@ pub struct Proxy {
     upstreams: HashMap<String, Upstream>,
     stream_max: Duration,
     close_at_expiry: bool,
+    outage_grace: Duration,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     max_body: u64,
@@ -92,6 +93,7 @@ impl Proxy {
                 .map(|route| (route.path.clone(), Upstream::new(&route.proxy, &parts.tls)))
                 .collect(),
             stream_max: options.map_or(Duration::from_secs(86_400), |options| options.stream_max),
+            outage_grace: options.map_or(Duration::MAX, |options| options.outage_grace),
             close_at_expiry: options.is_some_and(|options| options.close_streams_at_expiry),
             clock: parts.clock,
             random: parts.random,
@@ -215,6 +217,9 @@ impl Proxy {
             let challenge = self.challenge(route, origin, Some(BearerError::InvalidToken));
             ProxyError::Bearer(Box::new(challenge), refusal.reason_code())
         })?;
+        if self.verifier.revocations().is_outdated(self.outage_grace, self.clock.now()) {
+            return Err(ProxyError::RevocationsUnknown);
+        }
         let needed = self.needed_scopes();
         let enough = self
             .scopes

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::assemble::Assembly;
 use crate::domain::{Clock, UnixTime};
-use crate::keys::Revocations;
-use crate::store::Store;
+use crate::keys::{REMEMBERED, Revocations};
+use crate::store::{Store, StoreError};
 
 /// How often the store is asked for grants that another process revoked. With it a revocation holds on every
 /// replica within a second (REV-3).
@@ -27,15 +27,33 @@ const PURGE_PAUSE: Duration = Duration::from_millis(100);
 /// Editors write a file in several steps; a reload waits for them to be done.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Keeps the revocation list up to date until shutdown.
+/// Brings the list of ended grants up to date with the store: those revoked since, and those that reached the end of
+/// their life, whose streams end with them (STRM-8).
+///
+/// # Errors
+/// [`StoreError`]; the list stays as it was.
+pub async fn learn_revocations(
+    store: &Store,
+    revocations: &Revocations,
+    since: UnixTime,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    for grant in store.ended_grants(since, now).await? {
+        revocations.revoke(grant, now.plus(REMEMBERED));
+    }
+    revocations.purge(now);
+    revocations.known(now);
+    Ok(())
+}
+
+/// Keeps the list of ended grants up to date until shutdown.
 pub async fn follow_revocations(
     store: Store,
     revocations: Arc<Revocations>,
     clock: Arc<dyn Clock>,
-    token_life: Duration,
     shutdown: CancellationToken,
 ) {
-    let mut since = clock.now().minus(token_life).minus(REVOCATION_OVERLAP);
+    let mut since = clock.now().minus(REMEMBERED);
     let mut tick = tokio::time::interval(REVOCATION_POLL);
     loop {
         tokio::select! {
@@ -43,15 +61,8 @@ pub async fn follow_revocations(
             _ = tick.tick() => {}
         }
         let now = clock.now();
-        match store.revoked_since(since).await {
-            Ok(grants) => {
-                let until: UnixTime = now.plus(token_life);
-                for grant in grants {
-                    revocations.revoke(grant, until);
-                }
-                revocations.purge(now);
-                since = now.minus(REVOCATION_OVERLAP);
-            }
+        match learn_revocations(&store, &revocations, since, now).await {
+            Ok(()) => since = now.minus(REVOCATION_OVERLAP),
             Err(error) => tracing::warn!(event = "revocations_unknown", %error),
         }
     }

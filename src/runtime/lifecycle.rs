@@ -21,7 +21,7 @@ use super::settings::{Settings, TlsFiles};
 use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route, SigningAlg};
 use crate::config::{Diagnostics, Loaded};
 use crate::demo::DemoServer;
-use crate::keys::AssertionVerifier;
+use crate::keys::{AssertionVerifier, REMEMBERED};
 use crate::web::{SharedGateway, router};
 
 /// Path of the built-in demo server.
@@ -60,6 +60,13 @@ pub async fn run(
     log_notes(&loaded);
     let config = with_demo(loaded.config, demo.as_ref());
     let shared = install(&assembly, config.clone()).await;
+    // Before the first request: what was revoked before a restart stays revoked.
+    let now = assembly.clock.now();
+    if let Err(error) =
+        background::learn_revocations(&assembly.store, &assembly.revocations, now.minus(REMEMBERED), now).await
+    {
+        tracing::warn!(event = "revocations_unknown", %error);
+    }
     let tasks = TaskTracker::new();
     let listener = Listener {
         app: router(&shared),
@@ -73,7 +80,7 @@ pub async fn run(
         tasks.spawn(listener.clone().serve(socket));
     }
     drop(listener);
-    spawn_background(&assembly, &shared, &tasks, &shutdown);
+    spawn_background(&assembly, &tasks, &shutdown);
     ready(&addresses, &config);
 
     until_stopped(&assembly, &source, demo.as_ref()).await;
@@ -88,22 +95,11 @@ pub async fn run(
     Ok(())
 }
 
-fn spawn_background(
-    assembly: &Arc<Assembly>,
-    shared: &SharedGateway,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
-    let token_life = shared
-        .load()
-        .authorization
-        .as_ref()
-        .map_or(Duration::from_secs(900), |server| server.options().access_token_ttl);
+fn spawn_background(assembly: &Arc<Assembly>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     tasks.spawn(background::follow_revocations(
         assembly.store.clone(),
         Arc::clone(&assembly.revocations),
         Arc::clone(&assembly.clock),
-        token_life,
         shutdown.clone(),
     ));
     tasks.spawn(background::purge(Arc::clone(assembly), shutdown.clone()));

@@ -1,10 +1,15 @@
 //! Grants, their codes and their refresh tokens.
 
+use std::time::Duration;
+
 use super::{Store, StoreError, in_transaction, read, write};
 use crate::crypto::SecretHash;
+use crate::domain::code::CODE_TTL;
 use crate::domain::{AuthorizationCode, ClientId, Grant, GrantId, RefreshToken, SubjectId, UnixTime};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a grant ended, as the audit trail names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +206,8 @@ impl Store {
     }
 
     /// Supersedes a token and stores its successor, if it is still the grant's newest and the grant lives. Of
-    /// any number of callers exactly one gets true; the others find it superseded.
+    /// any number of callers exactly one gets true; the others find it superseded. Its client counts as used, once
+    /// a day, so that a registration is not idle from its last consent on (DCR-9).
     ///
     /// # Errors
     /// [`StoreError`].
@@ -214,6 +220,8 @@ impl Store {
         const SUPERSEDE: &str = "UPDATE refresh_tokens SET superseded_at = $2 WHERE token_hash = $1 \
              AND superseded_at IS NULL AND expires_at > $2 AND EXISTS (SELECT 1 FROM grants \
              WHERE grants.id = refresh_tokens.grant_id AND grants.revoked_at IS NULL AND grants.expires_at > $2)";
+        const USED: &str = "UPDATE clients SET last_used_at = $2 WHERE last_used_at < $3 \
+             AND id_hash = (SELECT client_hash FROM grants WHERE id = $1)";
         let won = in_transaction!(self, |tx| {
             let won = sqlx::query(SUPERSEDE)
                 .bind(presented.as_bytes().as_slice())
@@ -230,6 +238,12 @@ impl Store {
                     .bind(&successor.token.derivation_key)
                     .bind(successor.issued_at.0)
                     .bind(successor.token.expires_at.0)
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query(USED)
+                    .bind(successor.token.grant.as_str())
+                    .bind(now.0)
+                    .bind(now.minus(DAY).0)
                     .execute(&mut *tx)
                     .await?;
             }
@@ -260,13 +274,21 @@ impl Store {
         Ok(rows == 1)
     }
 
-    /// Grants revoked at or after `since`, for the revocation list that every replica keeps (REV-3).
+    /// Grants that were revoked at or after `since`, or reached the end of their life since then, for the list
+    /// that every replica keeps (REV-3, STRM-8). A grant whose code was never redeemed has no token to refuse.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn revoked_since(&self, since: UnixTime) -> Result<Vec<GrantId>, StoreError> {
-        const SQL: &str = "SELECT id FROM grants WHERE revoked_at >= $1";
-        let ids: Vec<String> = read!(self, |pool| sqlx::query_scalar(SQL).bind(since.0).fetch_all(pool).await)?;
+    pub async fn ended_grants(&self, since: UnixTime, now: UnixTime) -> Result<Vec<GrantId>, StoreError> {
+        const SQL: &str = "SELECT id FROM grants WHERE revoked_at >= $1 UNION \
+                           SELECT id FROM grants WHERE expires_at >= $1 AND expires_at <= $2 AND expires_at - created_at > $3";
+        let code_life = i64::try_from(CODE_TTL.as_secs()).unwrap_or(i64::MAX);
+        let ids: Vec<String> = read!(self, |pool| sqlx::query_scalar(SQL)
+            .bind(since.0)
+            .bind(now.0)
+            .bind(code_life)
+            .fetch_all(pool)
+            .await)?;
         Ok(ids.into_iter().map(GrantId::new).collect())
     }
 

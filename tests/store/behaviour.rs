@@ -81,8 +81,8 @@ async fn a_login_gives_the_browser_a_new_value_and_the_old_one_proves_nobody(
     let world = World::open(kind).await;
     let store = &world.store;
     let (first, second) = (BrowserId::new("b1"), BrowserId::new("b2"));
-    assert_eq!(store.adopt_browser(&first, &hash("old"), LATER).await.unwrap(), first);
-    assert_eq!(store.adopt_browser(&second, &hash("old"), LATER).await.unwrap(), first);
+    assert_eq!(store.adopt_browser(&first, &hash("old"), LATER, NOW).await.unwrap(), first);
+    assert_eq!(store.adopt_browser(&second, &hash("old"), LATER, NOW).await.unwrap(), first);
     let login = BrowserLogin { subject: person(1).id, authenticated_at: NOW, provider_session: Some("s".to_owned()) };
     store.sign_in(&first, &hash("new"), &login, LATER).await.unwrap();
 
@@ -194,7 +194,7 @@ async fn an_expired_code_and_one_of_a_revoked_grant_are_not_redeemed(
     assert!(world.store.revoke_grant(&gone.id, RevocationReason::Client, NOW).await.unwrap());
     assert!(!world.store.revoke_grant(&gone.id, RevocationReason::Client, NOW).await.unwrap());
     assert!(!world.store.redeem_code(&hash("code:gone"), &gone.id, LATER, None, NOW).await.unwrap());
-    assert_eq!(world.store.revoked_since(NOW).await.unwrap(), [gone.id]);
+    assert_eq!(world.store.ended_grants(NOW, NOW).await.unwrap(), [gone.id]);
 }
 
 // CODE-4
@@ -248,7 +248,7 @@ async fn a_purge_takes_what_has_expired_and_leaves_what_lives(#[values(Kind::Sql
     let grant = approved(store, "g").await;
     let far = UnixTime(NOW.0 + 400 * 86_400);
     store.redeem_code(&hash("code:g"), &grant.id, far, Some(&refresh("rt", "g", 0)), NOW).await.unwrap();
-    store.adopt_browser(&BrowserId::new("b"), &hash("b"), LATER).await.unwrap();
+    store.adopt_browser(&BrowserId::new("b"), &hash("b"), LATER, NOW).await.unwrap();
     store.use_assertion_id(&hash("jti"), LATER).await.unwrap();
 
     let idle = Duration::from_secs(90 * 86_400);
