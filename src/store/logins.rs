@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Records a browser that nobody is signed in on yet. Two tabs may bring the same new cookie at once: the
-    /// first makes the record, both get it.
+    /// first makes the record, both get it. A record of that cookie that has expired is as good as gone.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -90,11 +90,14 @@ impl Store {
         fresh: &BrowserId,
         token: &SecretHash,
         expires_at: UnixTime,
+        now: UnixTime,
     ) -> Result<BrowserId, StoreError> {
+        const EXPIRED: &str = "DELETE FROM browsers WHERE token_hash = $1 AND expires_at <= $2";
         const INSERT: &str =
             "INSERT INTO browsers (id, token_hash, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
         const SELECT: &str = "SELECT id FROM browsers WHERE token_hash = $1";
         let id: String = in_transaction!(self, |tx| {
+            sqlx::query(EXPIRED).bind(token.as_bytes().as_slice()).bind(now.0).execute(&mut *tx).await?;
             sqlx::query(INSERT)
                 .bind(fresh.as_str())
                 .bind(token.as_bytes().as_slice())
@@ -104,6 +107,18 @@ impl Store {
             sqlx::query_scalar(SELECT).bind(token.as_bytes().as_slice()).fetch_one(&mut *tx).await?
         });
         Ok(BrowserId::new(id))
+    }
+
+    /// Lets the record of a browser that nobody is signed in on live until `expires_at` at least. A login is never
+    /// made longer by it (IDP-16).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_browser(&self, id: &BrowserId, expires_at: UnixTime) -> Result<(), StoreError> {
+        const SQL: &str =
+            "UPDATE browsers SET expires_at = $2 WHERE id = $1 AND subject_id IS NULL AND expires_at < $2";
+        write!(self, |pool| sqlx::query(SQL).bind(id.as_str()).bind(expires_at.0).execute(pool).await.map(drop))?;
+        Ok(())
     }
 
     /// The record behind a cookie, and whether the cookie is its present value.
