@@ -11,6 +11,8 @@ const AFTERLIFE: Duration = Duration::from_secs(24 * 3600);
 const DOCUMENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Audit records.
 const AUDIT_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Audit records about nobody: anyone can cause them by registering clients, so they must not pile up (DCR-11).
+const ANONYMOUS_AUDIT_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How many rows one batch took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,15 @@ const STATEMENTS: &[(&str, &str)] = &[
         "document",
         "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 LIMIT $2)",
     ),
+    // Anyone can make us fetch documents under any number of names: of those that no grant hangs on, the newest stay.
+    (
+        "now",
+        "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = client_documents.url_hash) ORDER BY fetched_at DESC LIMIT $2 OFFSET 10000)",
+    ),
+    (
+        "anonymous audit",
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 AND subject_id IS NULL ORDER BY at LIMIT $2)",
+    ),
     ("audit", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)"),
     (
         "afterlife",
@@ -74,6 +85,7 @@ impl Store {
                 "idle" => now.minus(client_idle),
                 "document" => now.minus(DOCUMENT_AGE),
                 "audit" => now.minus(AUDIT_AGE),
+                "anonymous audit" => now.minus(ANONYMOUS_AUDIT_AGE),
                 _ => now,
             };
             let rows = write!(self, |pool| sqlx::query(*sql)
