@@ -164,7 +164,9 @@ impl AuthorizationServer {
     /// [`ManagementError`].
     pub async fn delete_registration(&self, id: &str, token: &str) -> Result<(), ManagementError> {
         let (client, _) = self.managed(id, token).await?;
-        self.store.delete_client(&client.id, self.now()).await?;
+        for grant in self.store.delete_client(&client.id, self.now()).await? {
+            self.forget_grant(&grant);
+        }
         self.audit(AuditRecord { client: Some(&client.id), ..AuditRecord::new("mcp_auth_client_deleted", self.now()) })
             .await;
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::{Store, StoreError, in_transaction, read, text_hash, write};
 use crate::crypto::SecretHash;
-use crate::domain::{Client, ClientId, UnixTime};
+use crate::domain::{Client, ClientId, GrantId, UnixTime};
 
 /// A registration and the hash of the token that manages it (RFC 7592).
 #[derive(Debug, Clone)]
@@ -61,9 +61,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn registered_client(&self, id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
-        const SQL: &str = "SELECT document, management_hash FROM clients WHERE id = $1";
+        // By hash: a stranger's text may hold what PostgreSQL takes for no text at all (NUL).
+        const SQL: &str = "SELECT document, management_hash FROM clients WHERE id_hash = $1";
         let row: Option<ClientRow> =
-            read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
+            read!(self, |pool| sqlx::query_as(SQL).bind(text_hash(id.as_str())).fetch_optional(pool).await)?;
         row.map(|row| {
             Ok(StoredClient {
                 client: serde_json::from_str(&row.document).map_err(|_| StoreError::Unreadable("client"))?,
@@ -100,18 +101,18 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a registration and revokes its grants (RFC 7592 §2.3).
+    /// Deletes a registration and revokes its grants (RFC 7592 §2.3); gives which.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn delete_client(&self, id: &ClientId, now: UnixTime) -> Result<(), StoreError> {
+    pub async fn delete_client(&self, id: &ClientId, now: UnixTime) -> Result<Vec<GrantId>, StoreError> {
         const DELETE: &str = "DELETE FROM clients WHERE id = $1";
         const REVOKE: &str = "UPDATE grants SET revoked_at = $2, revoked_because = 'client_deleted' \
-                              WHERE client_hash = $1 AND revoked_at IS NULL";
-        in_transaction!(self, |tx| {
+                              WHERE client_hash = $1 AND revoked_at IS NULL RETURNING id";
+        let ended: Vec<String> = in_transaction!(self, |tx| {
             sqlx::query(DELETE).bind(id.as_str()).execute(&mut *tx).await?;
-            sqlx::query(REVOKE).bind(text_hash(id.as_str())).bind(now.0).execute(&mut *tx).await?;
+            sqlx::query_scalar(REVOKE).bind(text_hash(id.as_str())).bind(now.0).fetch_all(&mut *tx).await?
         });
-        Ok(())
+        Ok(ended.into_iter().map(GrantId::new).collect())
     }
 }
