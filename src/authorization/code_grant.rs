@@ -22,6 +22,9 @@ impl AuthorizationServer {
         let hash = SecretHash::of(required(request.form, "code")?.as_bytes());
         let (code, mut grant) = self.find_code(&hash, client, request.origin).await?;
         check_redirect_uri(request, &code)?;
+        if !self.redirect_allowed(&code.redirect_uri) {
+            return Err(TokenFailure::InvalidCode);
+        }
         check_verifier(request, &code)?;
         check_granted_resource(request.form, &grant)?;
         if code.consumed_at.is_some() {
