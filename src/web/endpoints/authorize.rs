@@ -81,10 +81,12 @@ async fn start_page(
     }
 }
 
-/// The person that `dev --auto-approve` signs in, for a caller at this very machine only.
+/// The person that `dev --auto-approve` signs in, for a caller at this very machine only. A request that a page of
+/// another site caused is shown the pages: any site could register a client and help itself to a token.
 fn auto_approver(context: &Context, headers: &HeaderMap) -> Option<Person> {
     let development = context.gateway.development.as_ref()?;
-    if !development.auto_approve || !context.is_direct_loopback(headers) {
+    let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if !development.auto_approve || cross_site || !context.is_direct_loopback(headers) {
         return None;
     }
     development.login.as_ref().map(|login| login.first_person())
