@@ -44,6 +44,10 @@ const RESPONSE_ONLY_HERE: &[&str] = &[
     "clear-site-data",
     "content-security-policy",
     "service-worker-allowed",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "refresh",
     // CORS is answered here.
     "access-control-allow-origin",
     "access-control-allow-credentials",
@@ -151,6 +155,7 @@ mod tests {
             ("forwarded", "for=1"),
             ("te", "trailers"),
             ("mcp-session-id", "s"),
+            ("mcp_session_id", "another's"),
             ("mcp-param-a", "1"),
             ("mcp-name", "echo"),
             ("traceparent", "00"),
@@ -167,6 +172,24 @@ mod tests {
             ["accept", "content-length", "mcp-name", "mcp-param-a", "mcp-session-id", "traceparent", "x-unknown"]
         );
         assert_eq!(headers.get_all("x-unknown").iter().count(), 2);
+    }
+
+    // PROX-7
+    #[test]
+    fn an_upstream_tells_browsers_nothing_about_the_origin_where_people_sign_in() {
+        let mut headers = map(&[
+            ("set-cookie", "a=b"),
+            ("www-authenticate", "Basic"),
+            ("nel", "{}"),
+            ("report-to", "{}"),
+            ("reporting-endpoints", "a=\"https://evil.example\""),
+            ("refresh", "0; url=https://evil.example"),
+            ("content-type", "application/json"),
+        ]);
+        strip_response(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-security-policy", "content-type", "x-content-type-options"]);
     }
 
     // STRM-1
