@@ -4,6 +4,7 @@
 //! Errors come in two kinds, told apart by type: before client and redirect URI are proven they stay here as
 //! a page ([`LocalError`]); after that they go to the client ([`ClientAnswer`]).
 
+use std::fmt;
 use std::time::Duration;
 
 use super::AuthorizationServer;
@@ -26,7 +27,7 @@ const MAX_STATE: usize = 4096;
 const MAX_PENDING: i64 = 64;
 
 /// An authorization request as it came in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Incoming<'a> {
     /// The raw query, or form body.
     pub query: &'a str,
@@ -46,8 +47,8 @@ pub enum Authorized {
     Consent(TransactionId),
 }
 
-/// An answer on its way to the client's redirect URI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An error on its way to the client's redirect URI. `Debug` does not show where that is (SEC-6).
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientAnswer {
     /// Complete, with `iss` and `state`.
     pub location: String,
@@ -57,6 +58,16 @@ pub struct ClientAnswer {
     pub redirect_host: String,
     pub code: AuthorizationErrorCode,
     pub description: String,
+}
+
+impl fmt::Debug for ClientAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAnswer")
+            .field("redirect_host", &self.redirect_host)
+            .field("code", &self.code)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What went wrong while it was still unproven whose redirect URI this is. Shown as a page.

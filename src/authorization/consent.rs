@@ -35,8 +35,9 @@ pub enum Decision {
     Cancel,
 }
 
-/// Where the browser goes after a decision: the client's redirect URI, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the browser goes after a decision: the client's redirect URI, complete. It may hold a code, so it has no
+/// `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Decided {
     pub location: String,
 }

@@ -13,8 +13,8 @@ use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
 use crate::oauth::pkce::CodeChallenge;
 use crate::store::{AuditRecord, StoreError};
 
-/// What follows the click on *continue*.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What follows the click on *continue*. It may hold a `state`, so it has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum LoginStarted {
     /// Off to the provider.
     Provider(String),
@@ -90,7 +90,7 @@ impl AuthorizationServer {
         let now = self.now();
         let transaction = self.store.transaction(id, now).await?.ok_or(StartError::Gone)?;
         let browser = match known {
-            Some(known) => known.record().id.clone(),
+            Some(known) => self.kept_browser(known).await?,
             None => self.adopt_browser(cookie).await?,
         };
         let signed_in = known.and_then(|known| known.login(now));
@@ -117,9 +117,21 @@ impl AuthorizationServer {
 
     async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
         let fresh = BrowserId::new(self.new_id("br_"));
-        // A browser without a login lives as long as the transactions it may carry.
-        let life = self.policy.browser_login.state_ttl.saturating_mul(2);
-        self.store.adopt_browser(&fresh, &cookie.hash(), self.now().plus(life)).await
+        self.store.adopt_browser(&fresh, &cookie.hash(), self.now().plus(self.browser_life()), self.now()).await
+    }
+
+    async fn kept_browser(&self, known: &KnownBrowser) -> Result<BrowserId, StoreError> {
+        let record = known.record();
+        let until = self.now().plus(self.browser_life());
+        if record.login.is_none() && record.expires_at < until {
+            self.store.keep_browser(&record.id, until).await?;
+        }
+        Ok(record.id.clone())
+    }
+
+    /// A browser without a login lives as long as the transactions it may carry.
+    fn browser_life(&self) -> std::time::Duration {
+        self.policy.browser_login.state_ttl.saturating_mul(2)
     }
 
     fn provider_url(&self, origin: &str, state: &Secret, switch_account: bool) -> String {

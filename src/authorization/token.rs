@@ -14,8 +14,8 @@ use crate::oauth::scope::ScopeSet;
 use crate::oauth::token::{TokenErrorCode, TokenResponse};
 use crate::store::StoreError;
 
-/// A form posted to the token or revocation endpoint.
-#[derive(Debug, Clone, Copy)]
+/// A form posted to the token or revocation endpoint. It holds secrets, so it has no `Debug`.
+#[derive(Clone, Copy)]
 pub struct TokenRequest<'a> {
     pub form: &'a Params,
     /// The `Authorization` header, if there was one.
@@ -141,12 +141,14 @@ impl AuthorizationServer {
         })
     }
 
-    /// DISC-13: a grant is good on the origin that made it, for the client that got it, while it lives.
+    /// DISC-13: a grant is good on the origin that made it, for the client that got it, while it lives and the
+    /// configuration still lets that client use the route.
     pub(super) fn grant_is_usable(&self, grant: &Grant, client: &Client, origin: &str) -> bool {
         grant.client_id == client.id
             && grant.origin == origin
             && grant.is_live(self.now())
             && self.route(&grant.route).is_some()
+            && client.routes.as_ref().is_none_or(|limit| limit.contains(&grant.route))
     }
 
     /// The person behind a grant.

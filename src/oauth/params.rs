@@ -1,6 +1,8 @@
 //! `application/x-www-form-urlencoded` parameters as OAuth reads them (OAuth 2.1 §3.1, §3.2): an empty value
 //! counts as absent, a repeated parameter is an error, unknown ones are ignored.
 
+use std::fmt;
+
 /// More pairs than any client sends; the rest is not looked at.
 const MAX_PAIRS: usize = 100;
 
@@ -9,20 +11,26 @@ const MAX_PAIRS: usize = 100;
 #[error("the parameter is repeated")]
 pub struct RepeatedParameter;
 
-/// A parsed query or form body.
-#[derive(Debug, Clone, Default)]
+/// A parsed query or form body. `Debug` shows names only: values are codes, tokens and secrets (SEC-6).
+#[derive(Clone, Default)]
 pub struct Params {
     pairs: Vec<(String, String)>,
 }
 
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.pairs.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 impl Params {
-    /// Never fails: what is no pair is ignored, broken UTF-8 is replaced.
+    /// Never fails: what is no pair is ignored, broken UTF-8 is replaced, and so is NUL, which no database takes.
     #[must_use]
     pub fn parse(raw: &str) -> Self {
         let pairs = url::form_urlencoded::parse(raw.as_bytes())
             .take(MAX_PAIRS)
             .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .map(|(name, value)| (name.into_owned(), value.replace('\0', "\u{fffd}")))
             .collect();
         Self { pairs }
     }

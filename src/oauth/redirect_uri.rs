@@ -3,6 +3,8 @@
 //! https; http on loopback only; private-use schemes. Compared as exact strings, but that for http loopback
 //! URIs the port is whatever the native app got from its system (AUTHZ-2 … AUTHZ-4).
 
+use std::fmt;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -70,8 +72,9 @@ pub enum RedirectKind {
     PrivateUse,
 }
 
-/// A redirect URI, kept as it was written. In JSON a plain string, checked on the way in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A redirect URI, kept as it was written. In JSON a plain string, checked on the way in. `Debug` shows the host
+/// only (SEC-6).
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RedirectUri(String);
 
@@ -193,6 +196,12 @@ impl RedirectUri {
         });
         let pairs: Vec<String> = kept.chain(added).collect();
         if pairs.is_empty() { base.to_owned() } else { format!("{base}?{}", pairs.join("&")) }
+    }
+}
+
+impl fmt::Debug for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedirectUri({})", self.display_host())
     }
 }
 
