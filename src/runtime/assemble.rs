@@ -216,6 +216,11 @@ impl Assembly {
                 tracing::info!(event = "mcp_auth_client_removed", clientId = %client, grants = ended);
             }
         }
+        // Their access tokens stop here at once; other replicas ask the store.
+        let until = now.plus(server.options().access_token_ttl);
+        for grant in self.store.revoked_since(now).await? {
+            self.revocations.revoke(grant, until);
+        }
         Ok(())
     }
 

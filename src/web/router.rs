@@ -28,7 +28,6 @@ pub fn router(shared: &SharedGateway) -> Router {
     table = if base.is_empty() { table.merge(authorization_table()) } else { table.nest(&base, authorization_table()) };
     table
         .merge(alias_table())
-        .method_not_allowed_fallback(method_not_allowed)
         .fallback(any(mcp::any))
         .layer(middleware::from_fn_with_state(shared.clone(), admission::admit))
 }
@@ -43,6 +42,7 @@ fn discovery_table() -> Router {
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
         .route("/.well-known/openid-configuration/{*route}", get(discovery::openid_configuration_at))
         .route("/.well-known/jwks.json", get(discovery::jwks))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&[Method::GET]))
 }
 
@@ -56,13 +56,15 @@ fn authorization_table() -> Router {
         .route("/oauth/consent", get(consent::get).post(consent::post))
         .route("/oauth/setup", get(consent::get).post(consent::post))
         .route("/oauth/logout", get(logout::get).post(logout::post))
-        .route("/oauth/dev-login", get(dev_login::get).post(dev_login::post));
+        .route("/oauth/dev-login", get(dev_login::get).post(dev_login::post))
+        .method_not_allowed_fallback(method_not_allowed);
     pages.merge(
         Router::new()
             .route("/oauth/token", post(token::post))
             .route("/oauth/revoke", post(revoke::post))
             .route("/oauth/register", post(register::post))
             .route("/oauth/register/{id}", get(register::read).put(register::update).delete(register::delete))
+            .method_not_allowed_fallback(method_not_allowed)
             .layer(cors(&[Method::GET, Method::POST, Method::PUT, Method::DELETE])),
     )
 }
@@ -73,6 +75,7 @@ fn alias_table() -> Router {
     let endpoints = Router::new()
         .route("/token", post(token::post))
         .route("/register", post(register::post))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&[Method::POST]));
     pages.merge(endpoints).route_layer(middleware::from_fn(aliases_are_on))
 }
@@ -84,6 +87,7 @@ async fn aliases_are_on(context: Context, request: Request, next: Next) -> Respo
     }
 }
 
+/// Set before the CORS layer, which must stay outermost: a preflight is an OPTIONS that no route takes.
 async fn method_not_allowed(context: Context) -> Response {
     respond::oauth_error(
         StatusCode::METHOD_NOT_ALLOWED,

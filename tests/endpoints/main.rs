@@ -3,6 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authorize;
+mod consent;
+mod discovery;
 mod journey;
 mod refresh;
+mod register;
 mod token;

@@ -1,0 +1,171 @@
+//! Registration (DCR), its management, and static clients (STAT).
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::browser::{Browser, client as http};
+use crate::support::flow::{REDIRECT, TestClient, oauth_error};
+use crate::support::gateway::{Options, TestGateway};
+
+async fn register(gateway: &TestGateway, body: &Value) -> reqwest::Response {
+    http().post(gateway.url("/oauth/register")).json(body).send().await.unwrap()
+}
+
+// DCR-1, DCR-2, DCR-4, DCR-5, DCR-6, DCR-8: the body Cursor sends.
+#[tokio::test]
+async fn a_registration_is_answered_with_all_that_holds_and_nothing_null() {
+    let gateway = TestGateway::start().await;
+    let body = json!({
+        "client_name": "Cursor",
+        "application_type": "web",
+        "logo_uri": null,
+        "unknown": { "member": 1 },
+        "redirect_uris": [
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+            "https://www.cursor.com/agents/mcp/oauth/callback",
+            "http://localhost:8787/callback",
+        ],
+        "token_endpoint_auth_method": "none",
+    });
+    let response = register(&gateway, &body).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let registered: Value = response.json().await.unwrap();
+    let members = registered.as_object().unwrap();
+    assert!(members.values().all(|value| !value.is_null()), "{registered}");
+    assert!(registered["client_id"].as_str().unwrap().starts_with("dcr_"));
+    assert!(registered["client_id_issued_at"].is_i64());
+    assert_eq!(registered["redirect_uris"], body["redirect_uris"]);
+    assert_eq!(registered["grant_types"], json!(["authorization_code", "refresh_token"]));
+    assert_eq!(registered["application_type"], "native", "coerced to what the redirects say");
+    assert!(!members.contains_key("client_secret") && !members.contains_key("client_secret_expires_at"));
+
+    let secret: Value = register(&gateway, &json!({ "redirect_uris": [REDIRECT] })).await.json().await.unwrap();
+    assert_eq!(secret["token_endpoint_auth_method"], "client_secret_basic");
+    assert_eq!(secret["client_secret_expires_at"], 0);
+    assert!(secret["client_secret"].as_str().unwrap().len() >= 43);
+}
+
+// DCR-3, DCR-12
+#[tokio::test]
+async fn a_bad_registration_names_what_is_wrong() {
+    let gateway = TestGateway::start().await;
+    let many: Vec<String> = (0..21).map(|number| format!("https://a.example/{number}")).collect();
+    for (body, code) in [
+        (json!({}), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": [] }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": ["http://a.example/cb"] }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": ["javascript:alert(1)"] }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": ["https://a.example/cb#x"] }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": REDIRECT }), "invalid_redirect_uri"),
+        (json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "magic" }), "invalid_client_metadata"),
+        (
+            json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt" }),
+            "invalid_client_metadata",
+        ),
+        (json!({ "redirect_uris": [REDIRECT], "client_name": 7 }), "invalid_client_metadata"),
+    ] {
+        let response = register(&gateway, &body).await;
+        let status = response.status();
+        let answer: Value = response.json().await.unwrap();
+        let seen = answer["error"].as_str().unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        let list = body["redirect_uris"].is_array() && !body["redirect_uris"].as_array().unwrap().is_empty();
+        assert!(seen == code || !list && seen == "invalid_client_metadata", "{body}: {answer}");
+    }
+    assert_eq!(register(&gateway, &json!({ "redirect_uris": many })).await.status(), StatusCode::BAD_REQUEST);
+    let long = json!({ "redirect_uris": [REDIRECT], "client_name": "x".repeat(70_000) });
+    assert_eq!(register(&gateway, &long).await.status(), StatusCode::BAD_REQUEST);
+    let garbage = http().post(gateway.url("/oauth/register")).body("{").send().await.unwrap();
+    oauth_error(garbage, 400, "invalid_client_metadata").await;
+}
+
+// DCR-13
+#[tokio::test]
+async fn registration_can_be_switched_off_or_gated_and_registered_clients_go_on() {
+    let off =
+        TestGateway::start_with(Options { gateway: r#""dcrEnabled": false"#.to_owned(), ..Options::default() }).await;
+    assert_eq!(register(&off, &json!({ "redirect_uris": [REDIRECT] })).await.status(), StatusCode::NOT_FOUND);
+    let metadata: Value =
+        http().get(off.url("/.well-known/oauth-authorization-server")).send().await.unwrap().json().await.unwrap();
+    assert!(metadata.get("registration_endpoint").is_none());
+
+    let gate = r#""initialAccessToken": "let-me-in-0123456789""#.to_owned();
+    let gated = TestGateway::start_with(Options { gateway: gate, ..Options::default() }).await;
+    assert_eq!(register(&gated, &json!({ "redirect_uris": [REDIRECT] })).await.status(), StatusCode::UNAUTHORIZED);
+    let request = http().post(gated.url("/oauth/register")).bearer_auth("let-me-in-0123456789");
+    let response = request.json(&json!({ "redirect_uris": [REDIRECT] })).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+// DCR-14
+#[tokio::test]
+async fn a_registration_can_be_read_changed_and_deleted_by_whoever_holds_its_token() {
+    let gateway = TestGateway::start().await;
+    let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    let registered: Value = register(&gateway, &body).await.json().await.unwrap();
+    let url = registered["registration_client_uri"].as_str().unwrap();
+    let token = registered["registration_access_token"].as_str().unwrap();
+    let http = http();
+    for wrong in ["", "rat_wrong"] {
+        oauth_error(http.get(url).bearer_auth(wrong).send().await.unwrap(), 401, "invalid_token").await;
+    }
+    let read: Value = http.get(url).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+    assert_eq!(read["client_id"], registered["client_id"]);
+    let changed =
+        json!({ "client_name": "New name", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    let changed: Value = http.put(url).bearer_auth(token).json(&changed).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&changed["client_name"], &changed["client_id"]), (&json!("New name"), &registered["client_id"]));
+
+    let client = TestClient {
+        gateway: &gateway,
+        http: http.clone(),
+        id: registered["client_id"].as_str().unwrap().to_owned(),
+        redirect_uri: REDIRECT.to_owned(),
+        secret: None,
+    };
+    let tokens = client.connect("one").await;
+    assert_eq!(http.delete(url).bearer_auth(token).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    oauth_error(client.refresh(tokens["refresh_token"].as_str().unwrap()).await, 401, "invalid_client").await;
+    assert_eq!(http.get(url).bearer_auth(token).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+// STAT-1, STAT-2, STAT-3, STAT-4
+#[tokio::test]
+async fn a_configured_client_works_without_registration_and_ends_with_its_entry() {
+    let hash = doorward::crypto::sha256(b"second-secret").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let gateway_options = format!(
+        r#""clients": [
+            {{ "clientId": "bot", "name": "Bot", "redirectUris": ["{REDIRECT}"], "routes": ["/mcp/one"],
+               "clientSecretHash": ["sha256:{hash}"], "authMethod": "client_secret_post" }},
+            {{ "clientId": "desk", "redirectUris": ["{REDIRECT}"], "authMethod": "none" }} ]"#
+    );
+    let gateway = TestGateway::start_with(Options { gateway: gateway_options, ..Options::default() }).await;
+    let client = |id: &str, secret: Option<&str>| TestClient {
+        gateway: &gateway,
+        http: http(),
+        id: id.to_owned(),
+        redirect_uri: REDIRECT.to_owned(),
+        secret: secret.map(str::to_owned),
+    };
+    let bot = client("bot", Some("second-secret"));
+    let tokens = bot.connect("one").await;
+    let elsewhere = Browser::new().get(&bot.authorize_url("two", &[])).await;
+    assert_eq!(elsewhere.param("error").as_deref(), Some("invalid_target"), "limited to its routes");
+    let plain = Browser::new().get(&bot.authorize_url("one", &[("code_challenge", "")])).await;
+    assert_eq!(plain.param("error").as_deref(), Some("invalid_request"), "PKCE for every client");
+    let wrong = client("bot", Some("first-secret"));
+    oauth_error(wrong.refresh(tokens["refresh_token"].as_str().unwrap()).await, 401, "invalid_client").await;
+    let desk = client("desk", None);
+    let desk_tokens = desk.connect("two").await;
+
+    // A reload without the entry.
+    let config = crate::support::gateway::load(&Options::default(), gateway.folder());
+    let next = gateway.assembly.gateway(config);
+    gateway.assembly.revoke_removed_clients(&next).await.unwrap();
+    gateway.assembly.install(next);
+    oauth_error(desk.refresh(desk_tokens["refresh_token"].as_str().unwrap()).await, 401, "invalid_client").await;
+    let access = desk_tokens["access_token"].as_str().unwrap();
+    assert_eq!(desk.call("two", access).await.status(), StatusCode::UNAUTHORIZED, "its grants are revoked");
+}
