@@ -162,8 +162,16 @@ impl AuthorizationServer {
                 ..AuditRecord::new("mcp_auth_consent_denied", self.now())
             };
             self.audit(record).await;
+            return Ok(Decided { location: denial(transaction).location });
         }
-        Ok(Decided { location: denial(transaction).location })
+        Ok(self.decision_meanwhile(transaction).await?)
+    }
+
+    /// The answer of a transaction that another submission decided while this one was under way (CONS-12).
+    async fn decision_meanwhile(&self, transaction: &Transaction) -> Result<Decided, StoreError> {
+        let decided = self.store.transaction(&transaction.id, self.now()).await?;
+        let answer = decided.as_ref().and_then(|decided| self.earlier_decision(decided));
+        Ok(answer.unwrap_or_else(|| Decided { location: denial(transaction).location }))
     }
 
     /// The answer of a transaction that was decided before.
@@ -209,11 +217,12 @@ impl AuthorizationServer {
             revoked_at: None,
         };
         let code = self.derivation.code(&transaction.id);
-        if self.store.approve(transaction, &grant, &code.hash(), code_expires_at).await? {
-            self.store.touch_client(&grant.client_id, now).await?;
-            self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
-            self.remember(&grant, transaction).await?;
+        if !self.store.approve(transaction, &grant, &code.hash(), code_expires_at).await? {
+            return Ok(self.decision_meanwhile(transaction).await?.location);
         }
+        self.store.touch_client(&grant.client_id, now).await?;
+        self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
+        self.remember(&grant, transaction).await?;
         Ok(self.approval(transaction))
     }
 
