@@ -1,7 +1,7 @@
 //! `GET|POST /oauth/authorize` and `/oauth/authorize/<route path>`.
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
@@ -10,7 +10,7 @@ use crate::authorization::{AuthorizationServer, AuthorizeError, Authorized, Clie
 use crate::domain::Person;
 use crate::web::admission::Context;
 use crate::web::cookie::BrowserCookie;
-use crate::web::extract;
+use crate::web::extract::{self, Named};
 use crate::web::pages::PageLink;
 use crate::web::respond::{self, Trouble};
 
@@ -30,7 +30,7 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
 /// `GET /oauth/authorize/<route path>`: implies `resource` (DISC-7).
 pub async fn get_bound(
     context: Context,
-    Path(route): Path<String>,
+    Named(route): Named,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -38,7 +38,7 @@ pub async fn get_bound(
 }
 
 /// `POST /oauth/authorize/<route path>`
-pub async fn post_bound(context: Context, Path(route): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub async fn post_bound(context: Context, Named(route): Named, headers: HeaderMap, body: Body) -> Response {
     match extract::bytes(body).await {
         Ok(bytes) => authorize(&context, &headers, &String::from_utf8_lossy(&bytes), Some(&format!("/{route}"))).await,
         Err(_) => too_large(&context),

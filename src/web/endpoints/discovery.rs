@@ -1,7 +1,6 @@
 //! `/.well-known/…`: protected-resource metadata (RFC 9728), authorization-server metadata (RFC 8414) in all
 //! its forms, and the keys. Answered from configuration alone: no provider and no upstream is asked (DISC-21).
 
-use axum::extract::Path;
 use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, http::StatusCode};
@@ -11,6 +10,7 @@ use crate::authorization::AuthorizationServer;
 use crate::config::model::Route;
 use crate::oauth::metadata::{AuthorizationServerMetadata, Issuer, OpenIdConfiguration, ProtectedResourceMetadata};
 use crate::web::admission::Context;
+use crate::web::extract::Named;
 use crate::web::respond;
 
 /// Seconds a document may be kept.
@@ -31,7 +31,7 @@ pub async fn protected_resource(context: Context) -> Response {
     }
 }
 
-pub async fn protected_resource_at(context: Context, Path(route): Path<String>) -> Response {
+pub async fn protected_resource_at(context: Context, Named(route): Named) -> Response {
     protected_resource_of(&context, &format!("/{route}"))
 }
 
@@ -59,7 +59,7 @@ pub async fn authorization_server(context: Context) -> Response {
     metadata(&context, None, |issuer| document(&AuthorizationServerMetadata::of(issuer)))
 }
 
-pub async fn authorization_server_at(context: Context, Path(route): Path<String>) -> Response {
+pub async fn authorization_server_at(context: Context, Named(route): Named) -> Response {
     metadata(&context, Some(&format!("/{route}")), |issuer| document(&AuthorizationServerMetadata::of(issuer)))
 }
 
@@ -67,7 +67,7 @@ pub async fn openid_configuration(context: Context) -> Response {
     metadata(&context, None, |issuer| document(&OpenIdConfiguration::of(issuer)))
 }
 
-pub async fn openid_configuration_at(context: Context, Path(route): Path<String>) -> Response {
+pub async fn openid_configuration_at(context: Context, Named(route): Named) -> Response {
     openid_configuration_of(&context, &format!("/{route}"))
 }
 

@@ -1,13 +1,13 @@
 //! `POST /oauth/register` (RFC 7591) and `GET|PUT|DELETE /oauth/register/<id>` (RFC 7592).
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::authorization::ManagementError;
 use crate::web::admission::Context;
-use crate::web::{extract, respond};
+use crate::web::extract::{self, Named};
+use crate::web::respond;
 
 pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
@@ -18,7 +18,7 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
     }
 }
 
-pub async fn read(context: Context, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub async fn read(context: Context, Named(id): Named, headers: HeaderMap) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
     let token = extract::bearer(&headers).unwrap_or_default();
     match server.read_registration(&id, token, &context.origin).await {
@@ -27,7 +27,7 @@ pub async fn read(context: Context, Path(id): Path<String>, headers: HeaderMap) 
     }
 }
 
-pub async fn update(context: Context, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub async fn update(context: Context, Named(id): Named, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
     let Ok(body) = extract::bytes(body).await else { return too_large(&context) };
     let token = extract::bearer(&headers).unwrap_or_default();
@@ -37,7 +37,7 @@ pub async fn update(context: Context, Path(id): Path<String>, headers: HeaderMap
     }
 }
 
-pub async fn delete(context: Context, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub async fn delete(context: Context, Named(id): Named, headers: HeaderMap) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
     match server.delete_registration(&id, extract::bearer(&headers).unwrap_or_default()).await {
         Ok(()) => (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response(),
