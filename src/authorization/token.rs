@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::AuthorizationServer;
 use super::clients::ClientError;
-use crate::domain::{Client, Grant, Person};
+use crate::domain::{Client, Grant};
 use crate::keys::AccessTokenClaims;
 use crate::oauth::params::Params;
 use crate::oauth::scope::ScopeSet;
@@ -149,14 +149,6 @@ impl AuthorizationServer {
             && grant.is_live(self.now())
             && self.route(&grant.route).is_some()
             && client.routes.as_ref().is_none_or(|limit| limit.contains(&grant.route))
-    }
-
-    /// The person behind a grant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn person_of(&self, grant: &Grant) -> Result<Option<Person>, StoreError> {
-        self.store.person(&grant.subject).await
     }
 }
 
