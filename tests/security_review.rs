@@ -205,6 +205,38 @@ async fn the_tokens_of_a_deleted_registration_are_refused_at_once() {
     assert_eq!(client.call("one", access_token).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// CONS-12
+#[tokio::test]
+async fn approving_and_cancelling_at_once_give_one_answer() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    for _ in 0..20 {
+        let page = client.consent_page(&browser, &client.authorize_url("one", &[]), "admin").await;
+        let other = browser.copy();
+        let (approved, cancelled) =
+            tokio::join!(client.decide(&browser, &page, "approve"), client.decide(&other, &page, "cancel"));
+        assert_eq!(approved.redirect(), cancelled.redirect());
+    }
+}
+
+// DISC-2
+#[tokio::test]
+async fn a_path_that_is_no_text_names_nothing() {
+    let gateway = TestGateway::start().await;
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp/%ff",
+        "/.well-known/oauth-authorization-server/%ff",
+        "/.well-known/openid-configuration/%ff",
+        "/oauth/authorize/%ff",
+        "/oauth/register/%ff",
+    ] {
+        let answer = client().get(gateway.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/json", "{path}");
+    }
+}
+
 // SEC-6
 #[test]
 fn debug_output_shows_no_value_of_a_form_and_of_a_redirect_the_host_only() {
