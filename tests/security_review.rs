@@ -205,6 +205,27 @@ async fn the_tokens_of_a_deleted_registration_are_refused_at_once() {
     assert_eq!(client.call("one", access_token).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// STORE-6
+#[tokio::test]
+async fn calls_go_on_through_an_outage_of_the_store_for_a_bounded_time_only() {
+    let gateway =
+        TestGateway::start_with(Options { gateway: r#""outageGraceSeconds": 60"#.into(), ..Options::default() }).await;
+    let client = TestClient::register(&gateway).await;
+    let token = client.connect("one").await;
+    let access_token = token["access_token"].as_str().unwrap();
+    let follow = || gateway.assembly.revocations.known(doorward::domain::Clock::now(&*gateway.clock));
+    let served = async || client.call("one", access_token).await.status() != StatusCode::SERVICE_UNAVAILABLE;
+    follow();
+    gateway.clock.advance(55);
+    assert!(served().await);
+    gateway.clock.advance(10);
+    let refused = client.call("one", access_token).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    follow();
+    assert!(served().await, "recovery needs no restart");
+}
+
 // CONS-12
 #[tokio::test]
 async fn approving_and_cancelling_at_once_give_one_answer() {

@@ -42,7 +42,6 @@ pub async fn learn_revocations(
         revocations.revoke(grant, now.plus(REMEMBERED));
     }
     revocations.purge(now);
-    revocations.known(now);
     Ok(())
 }
 
@@ -62,7 +61,10 @@ pub async fn follow_revocations(
         }
         let now = clock.now();
         match learn_revocations(&store, &revocations, since, now).await {
-            Ok(()) => since = now.minus(REVOCATION_OVERLAP),
+            Ok(()) => {
+                since = now.minus(REVOCATION_OVERLAP);
+                revocations.known(now);
+            }
             Err(error) => tracing::warn!(event = "revocations_unknown", %error),
         }
     }
