@@ -217,10 +217,7 @@ impl Assembly {
             }
         }
         // Their access tokens stop here at once; other replicas ask the store.
-        let until = now.plus(server.options().access_token_ttl);
-        for grant in self.store.revoked_since(now).await? {
-            self.revocations.revoke(grant, until);
-        }
+        super::background::learn_revocations(&self.store, &self.revocations, now, now).await?;
         Ok(())
     }
 

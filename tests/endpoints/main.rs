@@ -1,5 +1,7 @@
 //! The endpoints, over HTTP, one file for each.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

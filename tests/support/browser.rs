@@ -18,7 +18,6 @@ pub fn install_crypto() {
 /// An HTTP client that follows nothing.
 pub fn client() -> Client {
     install_crypto();
-    #[expect(clippy::disallowed_methods, reason = "a test's own client")]
     let builder = Client::builder();
     builder.redirect(Policy::none()).no_proxy().build().expect("a client")
 }
