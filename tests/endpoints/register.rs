@@ -134,7 +134,8 @@ async fn a_registration_can_be_read_changed_and_deleted_by_whoever_holds_its_tok
 // STAT-1, STAT-2, STAT-3, STAT-4
 #[tokio::test]
 async fn a_configured_client_works_without_registration_and_ends_with_its_entry() {
-    let hash = doorward::crypto::sha256(b"second-secret").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // SHA-256 of "second-secret".
+    let hash = "0ae70fa044cf10a0fc3887b85fe3675acc620a7d15e588e5f1f47e8b27787e5f";
     let gateway_options = format!(
         r#""clients": [
             {{ "clientId": "bot", "name": "Bot", "redirectUris": ["{REDIRECT}"], "routes": ["/mcp/one"],
