@@ -146,6 +146,7 @@ impl AuthorizationServer {
         origin: &str,
     ) -> Result<Registered, ManagementError> {
         let (current, management) = self.managed(id, token).await?;
+        check_same_id(body, &current.id).map_err(ManagementError::Metadata)?;
         let metadata = self.check_metadata(body).map_err(ManagementError::Metadata)?;
         let fresh =
             (metadata.auth_method.uses_secret() && current.secret_hashes.is_empty()).then(|| self.secret("cs_"));
@@ -181,5 +182,17 @@ impl AuthorizationServer {
             }
             _ => Err(ManagementError::Unauthorized),
         }
+    }
+}
+
+/// RFC 7592 §2.2: a client that sends an id must send its own.
+fn check_same_id(body: &[u8], id: &ClientId) -> Result<(), RegistrationError> {
+    let sent: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    match sent.as_ref().and_then(|sent| sent.get("client_id")).and_then(|sent| sent.as_str()) {
+        Some(sent) if sent != id.as_str() => Err(RegistrationError::new(
+            RegistrationErrorCode::InvalidClientMetadata,
+            "client_id is not the one of this registration".to_owned(),
+        )),
+        _ => Ok(()),
     }
 }

@@ -75,8 +75,10 @@ fn add_headers(person: &Person, headers: &mut HeaderMap) {
     // The list is separated by commas, so a name with one in it would pass for two groups.
     let groups: Vec<&str> = person.groups.iter().map(String::as_str).filter(|group| !group.contains(',')).collect();
     let groups = (!groups.is_empty()).then(|| groups.join(","));
+    // An upstream that decides by address must be able to rely on it: anybody can sign up with another's.
+    let email = person.email.as_deref().filter(|_| person.email_verified);
     for (name, value) in [
-        ("x-forwarded-email", person.email.as_deref()),
+        ("x-forwarded-email", email),
         ("x-forwarded-name", person.name.as_deref()),
         ("x-forwarded-groups", groups.as_deref()),
         ("x-forwarded-organization", person.organization_id.as_deref()),

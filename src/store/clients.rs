@@ -107,10 +107,12 @@ impl Store {
     /// [`StoreError`].
     pub async fn delete_client(&self, id: &ClientId, now: UnixTime) -> Result<Vec<GrantId>, StoreError> {
         const DELETE: &str = "DELETE FROM clients WHERE id = $1";
+        const FORGET: &str = "DELETE FROM consents WHERE client_hash = $1";
         const REVOKE: &str = "UPDATE grants SET revoked_at = $2, revoked_because = 'client_deleted' \
                               WHERE client_hash = $1 AND revoked_at IS NULL RETURNING id";
         let ended: Vec<String> = in_transaction!(self, |tx| {
             sqlx::query(DELETE).bind(id.as_str()).execute(&mut *tx).await?;
+            sqlx::query(FORGET).bind(text_hash(id.as_str())).execute(&mut *tx).await?;
             sqlx::query_scalar(REVOKE).bind(text_hash(id.as_str())).bind(now.0).fetch_all(&mut *tx).await?
         });
         Ok(ended.into_iter().map(GrantId::new).collect())

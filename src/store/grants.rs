@@ -264,13 +264,19 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const SQL: &str =
             "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
-        let rows = write!(self, |pool| sqlx::query(SQL)
-            .bind(id.as_str())
-            .bind(now.0)
-            .bind(reason.as_str())
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+        // Whoever ends a grant wants to be asked again.
+        const FORGET: &str = "DELETE FROM consents WHERE EXISTS (SELECT 1 FROM grants WHERE grants.id = $1 \
+             AND grants.subject_id = consents.subject_id AND grants.client_hash = consents.client_hash)";
+        let rows = in_transaction!(self, |tx| {
+            sqlx::query(FORGET).bind(id.as_str()).execute(&mut *tx).await?;
+            sqlx::query(SQL)
+                .bind(id.as_str())
+                .bind(now.0)
+                .bind(reason.as_str())
+                .execute(&mut *tx)
+                .await?
+                .rows_affected()
+        });
         Ok(rows == 1)
     }
 
@@ -316,13 +322,12 @@ impl Store {
     ) -> Result<u64, StoreError> {
         const SQL: &str =
             "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_hash = $1 AND revoked_at IS NULL";
-        Ok(write!(self, |pool| sqlx::query(SQL)
-            .bind(super::text_hash(client.as_str()))
-            .bind(now.0)
-            .bind(reason.as_str())
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?)
+        const FORGET: &str = "DELETE FROM consents WHERE client_hash = $1";
+        let hash = super::text_hash(client.as_str());
+        Ok(in_transaction!(self, |tx| {
+            sqlx::query(FORGET).bind(&hash).execute(&mut *tx).await?;
+            sqlx::query(SQL).bind(&hash).bind(now.0).bind(reason.as_str()).execute(&mut *tx).await?.rows_affected()
+        }))
     }
 
     /// Remembers a client assertion's `jti` until it expires. False when it was used before (CODE-4).

@@ -1,8 +1,6 @@
 //! Sealed key material: signing keys and derivation keys (SEC-3, SEC-4).
 
 use super::{Store, StoreError, read, write};
-use crate::domain::UnixTime;
-
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
@@ -62,16 +60,6 @@ impl Store {
             .execute(pool)
             .await
             .map(drop))?;
-        Ok(())
-    }
-
-    /// Stops a key from signing; it verifies on.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn retire_key(&self, id: &str, now: UnixTime) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE keys SET retired_at = $2 WHERE id = $1 AND retired_at IS NULL";
-        write!(self, |pool| sqlx::query(SQL).bind(id).bind(now.0).execute(pool).await.map(drop))?;
         Ok(())
     }
 }

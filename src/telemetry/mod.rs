@@ -16,12 +16,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// Libraries that write headers or bodies into their events at the lowest levels: they stay at `info`, whatever is
+/// asked for (SEC-6).
+const WIRE_LIBRARIES: [&str; 7] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "rmcp", "tower_http"];
+
 /// Starts writing events to standard error. `level` is a level or a filter such as `info,doorward=debug`.
 ///
 /// # Errors
 /// A text for people when the filter cannot be read.
 pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level {level}: {error}"))?;
+    let mut filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level {level}: {error}"))?;
+    for library in WIRE_LIBRARIES {
+        let capped = format!("{library}=info").parse().map_err(|error| format!("{library}: {error}"))?;
+        filter = filter.add_directive(capped);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),

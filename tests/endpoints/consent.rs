@@ -283,4 +283,16 @@ async fn consent_is_remembered_only_for_a_confidential_web_client_and_never_for_
     let page = public.consent_page(&browser, &public.authorize_url("one", &[]), "admin").await;
     public.decide(&browser, &page, "approve").await.param("code").unwrap();
     assert_eq!(visit(&public, "one", "none").await, StatusCode::OK, "never for a public client");
+    // Whoever revokes the grant is asked again.
+    let page = web.consent_page(&browser, &web.authorize_url("two", &[]), "admin").await;
+    let code = web.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let tokens: serde_json::Value = web.redeem(&code).await.json().await.unwrap();
+    assert_eq!(visit(&web, "two", "none").await, StatusCode::SEE_OTHER);
+    let fields = [
+        ("client_id", "web"),
+        ("client_secret", web.secret.as_deref().unwrap()),
+        ("token", tokens["refresh_token"].as_str().unwrap()),
+    ];
+    crate::support::flow::post_form(&web.http, &gateway.url("/oauth/revoke"), &fields).await;
+    assert_eq!(visit(&web, "two", "none").await, StatusCode::OK);
 }

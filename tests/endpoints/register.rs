@@ -118,6 +118,10 @@ async fn a_registration_can_be_read_changed_and_deleted_by_whoever_holds_its_tok
     let changed: Value = http.put(url).bearer_auth(token).json(&changed).send().await.unwrap().json().await.unwrap();
     assert_eq!((&changed["client_name"], &changed["client_id"]), (&json!("New name"), &registered["client_id"]));
 
+    let other = json!({ "client_id": "dcr_other", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    let mismatch = http.put(url).bearer_auth(token).json(&other).send().await.unwrap();
+    oauth_error(mismatch, 400, "invalid_client_metadata").await;
+
     let client = TestClient {
         gateway: &gateway,
         http: http.clone(),
