@@ -21,7 +21,9 @@ pub enum LogFormat {
 /// # Errors
 /// A text for people when the filter cannot be read.
 pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("--log-level {level}: {error}"))?;
+    // The demo server's library names session ids at `info`. A directive for it in `level` comes later and wins.
+    let filter =
+        EnvFilter::try_new(format!("rmcp=warn,{level}")).map_err(|error| format!("--log-level {level}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
