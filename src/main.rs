@@ -10,9 +10,15 @@ fn main() -> ExitCode {
     }
     match doorward::cli::run(cli) {
         Ok(code) => code,
+        // Whoever read the output, such as `head`, has seen enough.
+        Err(error) if has_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn has_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

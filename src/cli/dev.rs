@@ -72,7 +72,7 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
         bail!("--auto-approve stands in for the development login; unset the WorkOS credentials to use it");
     }
     let settings = settings(args, &home)?;
-    let source = ConfigSource { load: Box::new(load), watch: folder.is_dir().then_some(folder) };
+    let source = ConfigSource { load: Box::new(load), watch: vec![folder, args.dir.join(".env")] };
     let auto_approve = args.auto_approve;
     block_on(runtime::run(settings, loaded, source, |addresses, config| greet(addresses, config, auto_approve)))?;
     Ok(ExitCode::SUCCESS)

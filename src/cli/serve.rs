@@ -69,7 +69,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let source = ConfigSource { load: Box::new(load), watch: None };
+    let source = ConfigSource { load: Box::new(load), watch: Vec::new() };
     super::dev::block_on(runtime::run(settings, loaded, source, |addresses, config| {
         let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(event = "listening", addresses = listening, routes = config.routes.len());

@@ -1,7 +1,7 @@
 //! Work that goes on beside the requests: taking out expired rows, learning of revocations, noticing changed
 //! configuration files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,27 +92,79 @@ pub async fn purge(assembly: Arc<Assembly>, shutdown: CancellationToken) {
     }
 }
 
-/// Sends a message whenever a file of the folder has changed, once it has settled.
+/// Sends a message whenever one of `paths`, or a file in one that is a folder, has changed, and has settled. A
+/// path need not be there yet: its parent is watched too, so that a folder made later counts from then on.
 ///
 /// # Errors
-/// When the system cannot watch the folder.
-pub fn watch(folder: &Path, changed: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+/// When the system cannot watch them.
+pub fn watch(paths: &[PathBuf], changed: mpsc::Sender<()>) -> notify::Result<()> {
+    let paths = paths.iter().map(|path| real_path(path)).collect::<std::io::Result<Vec<_>>>()?;
+    let ours = paths.clone();
     let (raw, mut events) = mpsc::channel::<()>(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        let is_ours = |path: &PathBuf| ours.iter().any(|our| path.starts_with(our));
+        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(is_ours)) {
             // Full means that a reload is due anyway.
             let _ = raw.try_send(());
         }
     })?;
-    watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
+    for parent in paths.iter().filter_map(|path| path.parent()) {
+        watcher.watch(parent, notify::RecursiveMode::NonRecursive)?;
+    }
+    let mut watch_folders = move || -> notify::Result<()> {
+        let mut folders = paths.iter().filter(|path| path.is_dir());
+        folders.try_for_each(|folder| watcher.watch(folder, notify::RecursiveMode::NonRecursive))
+    };
+    watch_folders()?;
     tokio::spawn(async move {
         while events.recv().await.is_some() {
             tokio::time::sleep(SETTLE).await;
             while events.try_recv().is_ok() {}
+            if let Err(error) = watch_folders() {
+                tracing::warn!(event = "config_not_watched", %error);
+            }
             if changed.send(()).await.is_err() {
                 return;
             }
         }
     });
-    Ok(watcher)
+    Ok(())
+}
+
+/// The path as the system reports it, links resolved. Only the last part may be missing.
+fn real_path(path: &Path) -> std::io::Result<PathBuf> {
+    path.canonicalize().or_else(|error| {
+        let path = std::path::absolute(path)?;
+        let (parent, name) = path.parent().zip(path.file_name()).ok_or(error)?;
+        Ok(parent.canonicalize()?.join(name))
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test stops where it cannot go on")]
+mod tests {
+    use super::*;
+
+    async fn is_told(changes: &mut mpsc::Receiver<()>) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), changes.recv()).await.is_ok_and(|told| told.is_some())
+    }
+
+    // OPS-6
+    #[tokio::test]
+    async fn a_config_folder_made_later_and_the_env_file_beside_it_are_watched() {
+        let project = tempfile::tempdir().expect("a temporary folder");
+        let (folder, dotenv) = (project.path().join("config"), project.path().join(".env"));
+        let (changed, mut changes) = mpsc::channel(1);
+        watch(&[folder.clone(), dotenv.clone()], changed).expect("a watched folder");
+
+        std::fs::write(project.path().join("notes.txt"), "").expect("a file");
+        tokio::time::sleep(SETTLE * 2).await;
+        assert!(changes.try_recv().is_err(), "another file of the project is none of ours");
+        std::fs::create_dir(&folder).expect("a folder");
+        assert!(is_told(&mut changes).await, "the folder appeared");
+        std::fs::write(folder.join("policies.json"), "{}").expect("a file");
+        assert!(is_told(&mut changes).await, "a file in it was written");
+        std::fs::write(&dotenv, "WORKOS_CLIENT_ID=\n").expect("a file");
+        assert!(is_told(&mut changes).await, "the environment file was written");
+    }
 }

@@ -32,8 +32,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Where the configuration comes from, now and at each reload.
 pub struct ConfigSource {
     pub load: Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>,
-    /// The folder to watch for changes, in `dev`.
-    pub watch: Option<PathBuf>,
+    /// Files and folders to watch for changes, in `dev`.
+    pub watch: Vec<PathBuf>,
 }
 
 /// Runs the gateway until it is told to stop. `ready` is called once, when it listens, with the addresses and
@@ -108,11 +108,9 @@ fn spawn_background(assembly: &Arc<Assembly>, tasks: &TaskTracker, shutdown: &Ca
 /// Waits for SIGTERM or SIGINT; reloads on SIGHUP and on changed files meanwhile.
 async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
     let (changed, mut changes) = mpsc::channel(1);
-    let _watcher = source.watch.as_deref().and_then(|folder| {
-        background::watch(folder, changed.clone())
-            .inspect_err(|error| tracing::warn!(event = "config_not_watched", %error))
-            .ok()
-    });
+    if let Err(error) = background::watch(&source.watch, changed.clone()) {
+        tracing::warn!(event = "config_not_watched", %error);
+    }
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!(event = "no_signals", "signals cannot be received; stop the process by force");
