@@ -141,7 +141,6 @@ fn real_path(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test stops where it cannot go on")]
 mod tests {
     use super::*;
 
