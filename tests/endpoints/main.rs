@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -11,4 +13,5 @@ mod discovery;
 mod journey;
 mod refresh;
 mod register;
+mod storage;
 mod token;
