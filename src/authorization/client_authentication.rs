@@ -1,13 +1,15 @@
-//! Client authentication at the token and revocation endpoints (OAuth 2.1 §2.4, RFC 7523 and its bis draft;
+//! Client authentication at the token, revocation and introspection endpoints (OAuth 2.1 §2.4, RFC 7523 and its bis draft;
 //! CODE-3, CODE-4).
 
 use base64::Engine as _;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::AuthorizationServer;
 use super::token::{TokenFailure, TokenRequest, optional};
+use crate::config::model::ResourceServer;
 use crate::crypto::SecretHash;
 use crate::domain::client::{AuthMethod, ClientKeys};
 use crate::domain::{Client, UnixTime};
@@ -84,6 +86,26 @@ impl AuthorizationServer {
         // Hashes of high-entropy secrets are compared, each in constant time (SEC-7).
         let known = client.secret_hashes.contains(&presented);
         if client.auth_method.uses_secret() && known { Ok(client) } else { Err(failed) }
+    }
+
+    /// The configured resource server behind an introspection request. No client is one (RFC 7662 §2.1).
+    pub(super) fn authenticate_resource_server(
+        &self,
+        request: &TokenRequest<'_>,
+    ) -> Result<&ResourceServer, TokenFailure> {
+        let failed = TokenFailure::ClientAuthentication { basic: true };
+        let (id, secret) = match credentials(request) {
+            Ok(Credentials::Secret { id, secret, .. }) => (id, secret),
+            Ok(Credentials::None { .. } | Credentials::Assertion { .. }) | Err(TokenFailure::Missing(_)) => {
+                return Err(failed);
+            }
+            Err(other) => return Err(other),
+        };
+        let presented = SecretHash::of(secret.as_bytes());
+        let known = |server: &&ResourceServer| {
+            server.id == id && SecretHash::of(server.secret.expose_secret().as_bytes()) == presented
+        };
+        self.options().resource_servers.iter().find(known).ok_or(failed)
     }
 
     async fn by_assertion(&self, id: Option<&str>, jwt: &str, origin: &str) -> Result<Client, TokenFailure> {

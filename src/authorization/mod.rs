@@ -1,4 +1,4 @@
-//! The authorization server, free of HTTP frameworks: OAuth 2.1, RFC 7591, 7009, 8707, 9207 and the
+//! The authorization server, free of HTTP frameworks: OAuth 2.1, RFC 7591, 7009, 7662, 8707, 9207 and the
 //! client-id metadata draft, as MCP's authorization pages profile them.
 //!
 //! Owns the steps from the client's request to its tokens. Each use case is a file whose main function reads
@@ -11,6 +11,7 @@ mod clients;
 mod code_grant;
 mod consent;
 mod derivation;
+mod introspect;
 mod login;
 mod refresh_grant;
 mod register;
@@ -23,6 +24,7 @@ pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalErr
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
 pub use derivation::{DerivationError, DerivationKeys};
+pub use introspect::IntrospectError;
 pub use login::{Callback, CallbackError, LoginStarted, SignedIn, StartError};
 pub use register::{ManagementError, RegisterError, Registered};
 pub use revoke::RevokeError;
@@ -72,6 +74,12 @@ impl AuthorizationServer {
     #[must_use]
     pub fn route(&self, path: &str) -> Option<&Route> {
         self.protected_routes().find(|route| route.path == path)
+    }
+
+    /// Whether there is anybody who may introspect tokens (REV-7).
+    #[must_use]
+    pub fn may_be_introspected(&self) -> bool {
+        !self.options().resource_servers.is_empty()
     }
 
     /// Where the provider sends the browser back to.

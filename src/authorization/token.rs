@@ -1,6 +1,6 @@
 //! The token endpoint (OAuth 2.1 §3.2): client first, then the grant.
 //!
-//! One error enum for both grants and for revocation; [`TokenFailure::code`] is the one place that names the
+//! One error enum for both grants, for revocation and for introspection; [`TokenFailure::code`] is the one place that names the
 //! RFC's error for each.
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::oauth::scope::ScopeSet;
 use crate::oauth::token::{TokenErrorCode, TokenResponse};
 use crate::store::StoreError;
 
-/// A form posted to the token or revocation endpoint. It holds secrets, so it has no `Debug`.
+/// A form posted to the token, revocation or introspection endpoint. It holds secrets, so it has no `Debug`.
 #[derive(Clone, Copy)]
 pub struct TokenRequest<'a> {
     pub form: &'a Params,

@@ -44,10 +44,10 @@ impl AccessTokenIssuer {
         self.keys.sign(TYP, claims)
     }
 
-    /// The grant of a token that we signed, expired or not; for revocation.
+    /// The claims of a token that we signed, expired or not; for revocation and introspection.
     #[must_use]
-    pub fn grant_of_own_token(&self, token: &str) -> Option<String> {
-        verify_signature(&self.keys, token).map(|claims| claims.sid)
+    pub fn claims_of_own_token(&self, token: &str) -> Option<AccessTokenClaims> {
+        verify_signature(&self.keys, token)
     }
 }
 

@@ -13,6 +13,8 @@ pub const ASSERTION_ALGORITHMS: [&str; 9] =
     ["ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 /// RFC 7591 names of the methods of client authentication (DISC-16).
 const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// The same for resource servers, which have a secret (REV-7).
+const SECRET_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// The facts that the metadata of one issuer tells.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct AuthorizationServerMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint_auth_methods_supported: Option<[&'static str; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_endpoint: Option<String>,
     pub jwks_uri: String,
     pub scopes_supported: Vec<String>,
@@ -68,6 +72,7 @@ impl AuthorizationServerMetadata {
             token_endpoint: endpoint("token"),
             revocation_endpoint: endpoint("revoke"),
             introspection_endpoint: issuer.introspection.then(|| endpoint("introspect")),
+            introspection_endpoint_auth_methods_supported: issuer.introspection.then_some(SECRET_METHODS),
             registration_endpoint: issuer.registration.then(|| endpoint("register")),
             jwks_uri: format!("{origin}/.well-known/jwks.json"),
             scopes_supported: issuer.scopes.advertised(),
@@ -226,11 +231,21 @@ mod tests {
         let off = Issuer { registration: false, client_id_metadata: false, ..issuer(None, &catalog) };
         let document = json_of(&AuthorizationServerMetadata::of(&off));
         assert_eq!(document["client_id_metadata_document_supported"], json!(false));
-        for absent in ["registration_endpoint", "introspection_endpoint", "end_session_endpoint", "userinfo_endpoint"] {
+        for absent in [
+            "registration_endpoint",
+            "introspection_endpoint",
+            "introspection_endpoint_auth_methods_supported",
+            "end_session_endpoint",
+            "userinfo_endpoint",
+        ] {
             assert!(document.get(absent).is_none(), "{absent}");
         }
         let on = json_of(&AuthorizationServerMetadata::of(&Issuer { introspection: true, ..off }));
         assert_eq!(on["introspection_endpoint"], "https://gw.example/oauth/introspect");
+        assert_eq!(
+            on["introspection_endpoint_auth_methods_supported"],
+            json!(["client_secret_basic", "client_secret_post"])
+        );
     }
 
     // DISC-8, DISC-9

@@ -6,6 +6,7 @@ pub mod authorization;
 pub mod bearer;
 pub mod client_id_metadata;
 pub mod client_metadata;
+pub mod introspection;
 pub mod metadata;
 pub mod params;
 pub mod pkce;

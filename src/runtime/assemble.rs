@@ -16,7 +16,7 @@ use crate::domain::{Clock, Random, SystemClock, SystemRandom};
 use crate::identity::IdentityProvider;
 use crate::identity::dev::DevLogin;
 use crate::identity::workos::WorkOs;
-use crate::keys::{AccessTokenIssuer, Keys, KeysError, Revocations};
+use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
 use crate::proxy::{Proxy, ProxyParts, UpstreamTls};
@@ -28,6 +28,8 @@ use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] crate::store::OpenError),
+    #[error(transparent)]
+    Records(#[from] crate::store::StoreError),
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
@@ -99,6 +101,9 @@ impl Assembly {
         let now = clock.now();
         let keys = Keys::load(&store, &sealer, signing_alg, &*random, now).await?;
         let derivation = DerivationKeys::load(&store, &sealer, &*random, now).await?;
+        let revocations = Arc::new(Revocations::default());
+        // Before the first request: what was revoked while this process was away stays refused (REV-3).
+        super::background::learn_revocations(&store, &revocations, now.minus(REMEMBERED), now).await?;
         Ok(Self {
             settings,
             store,
@@ -107,7 +112,7 @@ impl Assembly {
             sealer,
             keys: Arc::new(keys),
             derivation: Arc::new(derivation),
-            revocations: Arc::new(Revocations::default()),
+            revocations,
             outbound,
             upstream_tls,
             origins,

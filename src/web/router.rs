@@ -10,7 +10,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admission::{self, Context};
 use super::endpoints::{
-    authorize, callback, consent, dev_login, discovery, health, landing, logout, mcp, register, revoke, token,
+    authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, register, revoke,
+    token,
 };
 use super::gateway::SharedGateway;
 use super::respond;
@@ -62,6 +63,7 @@ fn authorization_table() -> Router {
         Router::new()
             .route("/oauth/token", post(token::post))
             .route("/oauth/revoke", post(revoke::post))
+            .route("/oauth/introspect", post(introspect::post))
             .route("/oauth/register", post(register::post))
             .route("/oauth/register/{id}", get(register::read).put(register::update).delete(register::delete))
             .method_not_allowed_fallback(method_not_allowed)

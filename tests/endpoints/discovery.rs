@@ -79,7 +79,7 @@ async fn authorization_server_metadata_stands_in_all_forms_with_the_issuer_of_it
         assert_eq!(metadata["registration_endpoint"], gateway.url("/oauth/register"));
         assert_eq!(metadata["revocation_endpoint"], gateway.url("/oauth/revoke"));
         assert_eq!(metadata.get("subject_types_supported").is_some(), openid, "{url}");
-        assert!(metadata.get("introspection_endpoint").is_none(), "not in this version");
+        assert!(metadata.get("introspection_endpoint").is_none(), "nobody is there to use it");
     }
     let below = http().get(gateway.url("/mcp/one/.well-known/openid-configuration")).send().await.unwrap();
     assert_eq!(below.json::<Value>().await.unwrap()["issuer"], path.as_str());
@@ -88,8 +88,13 @@ async fn authorization_server_metadata_stands_in_all_forms_with_the_issuer_of_it
 // DISC-18, DISC-19
 #[tokio::test]
 async fn everything_the_metadata_advertises_is_there() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_with(Options {
+        gateway: r#""resourceServers": [{ "id": "files", "secret": "the secret of files" }]"#.to_owned(),
+        ..Options::default()
+    })
+    .await;
     let metadata = document(&gateway, "/.well-known/oauth-authorization-server").await;
+    assert!(metadata["introspection_endpoint"].is_string());
     let http = http();
     for (name, value) in metadata.as_object().unwrap() {
         let Some(url) = value.as_str().filter(|_| name.ends_with("_endpoint") || name == "jwks_uri") else { continue };

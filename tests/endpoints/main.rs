@@ -10,6 +10,7 @@ mod support;
 mod authorize;
 mod consent;
 mod discovery;
+mod introspect;
 mod journey;
 mod refresh;
 mod register;

@@ -81,40 +81,82 @@ async fn a_dump_of_the_store_yields_no_usable_credential() {
     }
 }
 
-// CODE-16, STORE-4
+/// A client that survives the gateway it was made at.
+struct Kept {
+    id: String,
+    secret: Option<String>,
+}
+
+impl Kept {
+    fn at<'g>(&self, gateway: &'g TestGateway) -> TestClient<'g> {
+        TestClient {
+            gateway,
+            http: http(),
+            id: self.id.clone(),
+            redirect_uri: REDIRECT.to_owned(),
+            secret: self.secret.clone(),
+        }
+    }
+}
+
+// CODE-16, STORE-4, REV-7
 #[rstest]
 #[tokio::test]
-async fn every_kind_of_client_connects_refreshes_and_revokes_on_either_database(
+async fn every_kind_of_client_connects_refreshes_and_revokes_on_either_database_also_after_restarts(
     #[values("sqlite", "postgres")] database: &str,
-    #[values("none", "client_secret_basic", "static")] kind: &str,
+    #[values("none", "client_secret_basic", "static", "cimd")] kind: &str,
 ) {
-    let gateway = TestGateway::start_with(Options {
+    const DOCUMENT: &str = "https://app.example.com/client.json";
+    const SECRET: &str = "a-long-enough-secret-value-123456";
+    let mut gateway = TestGateway::start_with(Options {
         database_url: (database == "postgres").then(|| Postgres::shared().unwrap().new_database()),
         gateway: format!(
-            r#""clients": [{{ "clientId": "desk", "redirectUris": ["{REDIRECT}"], "clientSecret": "a-long-enough-secret-value-123456" }}]"#
+            r#""clients": [{{ "clientId": "desk", "redirectUris": ["{REDIRECT}"], "clientSecret": "{SECRET}" }}],
+            "cimdDocuments": {{ "{DOCUMENT}": {{
+                "client_id": "{DOCUMENT}", "client_name": "App", "redirect_uris": ["{REDIRECT}"]
+            }} }},
+            "resourceServers": [{{ "id": "files", "secret": "the secret of files" }}]"#
         ),
         ..Options::default()
     })
     .await;
-    let client = if kind == "static" {
-        TestClient {
-            gateway: &gateway,
-            http: http(),
-            id: "desk".to_owned(),
-            redirect_uri: REDIRECT.to_owned(),
-            secret: Some("a-long-enough-secret-value-123456".to_owned()),
+    let client = match kind {
+        "static" => Kept { id: "desk".to_owned(), secret: Some(SECRET.to_owned()) },
+        "cimd" => Kept { id: DOCUMENT.to_owned(), secret: None },
+        _ => {
+            let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": kind });
+            let registered = TestClient::register_with(&gateway, &body).await;
+            Kept { id: registered.id, secret: registered.secret }
         }
-    } else {
-        let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": kind });
-        TestClient::register_with(&gateway, &body).await
     };
-    let tokens = client.connect("one").await;
-    let next: Value = client.refresh(tokens["refresh_token"].as_str().unwrap()).await.json().await.unwrap();
-    let mut fields = vec![("client_id", client.id.as_str()), ("token", next["refresh_token"].as_str().unwrap())];
+    let code = client.at(&gateway).code("one").await;
+    gateway = gateway.restarted().await;
+    let tokens: Value = client.at(&gateway).redeem(&code).await.json().await.unwrap();
+    gateway = gateway.restarted().await;
+    let next = client.at(&gateway).refresh(tokens["refresh_token"].as_str().unwrap()).await;
+    let next: Value = next.json().await.unwrap();
+    let (access, refresh) = (next["access_token"].as_str().unwrap(), next["refresh_token"].as_str().unwrap());
+    gateway = gateway.restarted().await;
+    assert_eq!(client.at(&gateway).call("one", access).await.status(), 502, "let through to an upstream that is away");
+    for token in [access, refresh] {
+        assert_eq!(is_active(&gateway, token).await, json!(true));
+    }
+    let mut fields = vec![("client_id", client.id.as_str()), ("token", refresh)];
     fields.extend(client.secret.as_deref().map(|secret| ("client_secret", secret)));
-    assert_eq!(post_form(&client.http, &gateway.url("/oauth/revoke"), &fields).await.status(), 200);
-    oauth_error(client.refresh(next["refresh_token"].as_str().unwrap()).await, 400, "invalid_grant").await;
-    assert_eq!(client.call("one", next["access_token"].as_str().unwrap()).await.status(), 401);
+    assert_eq!(post_form(&http(), &gateway.url("/oauth/revoke"), &fields).await.status(), 200);
+    assert_eq!(client.at(&gateway).call("one", access).await.status(), 401);
+    gateway = gateway.restarted().await;
+    assert_eq!(client.at(&gateway).call("one", access).await.status(), 401);
+    oauth_error(client.at(&gateway).refresh(refresh).await, 400, "invalid_grant").await;
+    for token in [access, refresh] {
+        assert_eq!(is_active(&gateway, token).await, json!(false));
+    }
+}
+
+async fn is_active(gateway: &TestGateway, token: &str) -> Value {
+    let fields = [("client_id", "files"), ("client_secret", "the secret of files"), ("token", token)];
+    let answer = post_form(&http(), &gateway.url("/oauth/introspect"), &fields).await;
+    answer.json::<Value>().await.unwrap()["active"].clone()
 }
 
 // SCOPE-3, SCOPE-4, SCOPE-7: what known clients ask for.

@@ -14,7 +14,8 @@ use doorward::web::{SharedGateway, router};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A clock that stands still until it is moved. Starts at the present, because real parties (rustls, a real
 /// provider) look at the machine's clock.
@@ -79,7 +80,8 @@ pub struct TestGateway {
     pub clock: Arc<TestClock>,
     pub assembly: Arc<Assembly>,
     pub shared: SharedGateway,
-    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+    stop: DropGuard,
     folder: TempDir,
 }
 
@@ -116,7 +118,31 @@ impl TestGateway {
             development: options.development.then_some(DevelopmentSettings { auto_approve: options.auto_approve }),
         };
         (options.settings)(&mut settings);
-        let clock = Arc::new(TestClock::default());
+        Self::run(socket, origin, loaded, settings, Arc::new(TestClock::default()), folder).await
+    }
+
+    /// The same gateway after its process was started anew: address, configuration, store and time are the same,
+    /// and nothing is left in memory.
+    pub async fn restarted(self) -> Self {
+        let Self { origin, address, clock, assembly, shared, serving, stop, folder } = self;
+        let (settings, config) = (assembly.settings.clone(), shared.load().config.as_ref().clone());
+        drop(stop);
+        serving.await.expect("the listener ends");
+        assembly.store.close().await;
+        drop((shared, assembly));
+        let socket = TcpListener::bind(address).await.expect("the same port");
+        Self::run(socket, origin, config, settings, clock, folder).await
+    }
+
+    async fn run(
+        socket: TcpListener,
+        origin: String,
+        loaded: config::GatewayConfig,
+        settings: Settings,
+        clock: Arc<TestClock>,
+        folder: TempDir,
+    ) -> Self {
+        let address = socket.local_addr().expect("an address");
         let algorithm = loaded.login.as_ref().map_or(config::SigningAlg::Es256, |login| login.gateway.signing_alg);
         let assembly = Assembly::open_with(settings, algorithm, clock.clone(), Arc::new(SystemRandom))
             .await
@@ -133,8 +159,8 @@ impl TestGateway {
             shutdown: shutdown.clone(),
             drain: Duration::from_millis(200),
         };
-        tokio::spawn(listener.serve(socket));
-        Self { origin, address, clock, assembly, shared, shutdown, folder }
+        let serving = tokio::spawn(listener.serve(socket));
+        Self { origin, address, clock, assembly, shared, serving, stop: shutdown.drop_guard(), folder }
     }
 
     /// The temporary folder: the store is `test.db` in it.
@@ -149,12 +175,6 @@ impl TestGateway {
     /// The resource identifier of a route.
     pub fn resource(&self, slug: &str) -> String {
         format!("{}/mcp/{slug}", self.origin)
-    }
-}
-
-impl Drop for TestGateway {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
     }
 }
 

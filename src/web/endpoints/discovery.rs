@@ -90,7 +90,7 @@ fn metadata(context: &Context, route: Option<&str>, write: impl Fn(&Issuer<'_>) 
         signing_alg: context.gateway.keys.algorithm_name(),
         registration: options.dcr_enabled,
         client_id_metadata: options.cimd_enabled,
-        introspection: false,
+        introspection: server.may_be_introspected(),
     })
 }
 

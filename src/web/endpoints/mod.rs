@@ -6,6 +6,7 @@ pub mod consent;
 pub mod dev_login;
 pub mod discovery;
 pub mod health;
+pub mod introspect;
 pub mod landing;
 pub mod logout;
 pub mod mcp;

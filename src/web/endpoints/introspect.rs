@@ -1,0 +1,29 @@
+//! `POST /oauth/introspect` (RFC 7662). There is none where no resource server is configured.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+
+use crate::authorization::TokenRequest;
+use crate::web::admission::Context;
+use crate::web::{extract, respond};
+
+pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
+    let Some(server) = context.gateway.authorization.as_ref().filter(|server| server.may_be_introspected()) else {
+        return respond::not_found(&context);
+    };
+    let form = match extract::form(&headers, body, &context).await {
+        Ok(form) => form,
+        Err(response) => return response,
+    };
+    let request = TokenRequest {
+        form: &form,
+        authorization: headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        origin: &context.origin,
+        peer: context.client_ip,
+    };
+    match server.introspect(&request).await {
+        Ok(answer) => respond::json(StatusCode::OK, &answer),
+        Err(failure) => respond::token_failure(&failure, &context),
+    }
+}
