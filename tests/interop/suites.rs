@@ -85,6 +85,43 @@ fn a_person_with_chromium_logs_in_and_consents() {
     run("chromium.mjs", &mut command, LIMIT);
 }
 
+/// DISC-20, AUTHZ-2, AUTHZ-10, CIMD-8, DCR-1, DCR-3, STAT-1: another suite's flow, and what it expects to be refused, for every way of being known.
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn the_mcpjam_suite_passes(
+    #[values("dcr", "cimd", "preregistered")] registration: &str,
+    #[values("2025-03-26", "2025-06-18", "2025-11-25")] revision: &str,
+) {
+    const DOCUMENT: &str = "https://client.example/oauth/mcpjam.json";
+    const REDIRECT: &str = "http://127.0.0.1:3977/callback";
+    const SECRET: &str = "a-secret-agreed-before-0123456789abcdef";
+    let document = json!({
+        "client_id": DOCUMENT,
+        "client_name": "MCPJam",
+        "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    });
+    let options = json!({
+        "accessTokenTtlSeconds": 600,
+        // Clients of 2025-03-26 name no resource.
+        "defaultRoute": "/mcp/python",
+        "cimdDocuments": { DOCUMENT: &document },
+        "clients": [{
+            "clientId": "preregistered",
+            "name": "MCPJam",
+            "redirectUris": [REDIRECT],
+            "clientSecret": SECRET,
+        }],
+    });
+    let dev = Dev::auto_approving(&options);
+    let mut command = node("mcpjam.mjs");
+    command.arg(format!("{}/mcp/python", dev.origin)).args([registration, revision]);
+    command.env("CLIENT_DOCUMENT", document.to_string()).env("CLIENT_SECRET", SECRET);
+    run("mcpjam.mjs", &mut command, LIMIT);
+}
+
 /// CIMD-1 onwards: a document on a host that resolves to loopback, allowed by name, behind a private CA.
 #[rstest]
 #[case::python("python")]

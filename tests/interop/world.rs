@@ -54,7 +54,7 @@ impl World {
         let (upstreams, python_upstream, everything) = start_upstreams(folder.path());
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
-        write(&config.join("policies.json"), &policies(&provider_url, &setup.gateway_options));
+        write(&config.join("policies.json"), &policies(Some(&provider_url), &setup.gateway_options));
         write(&config.join("routes.oas.json"), &routes(&[("python", &python_upstream), ("everything", &everything)]));
 
         let port = free_port();
@@ -81,26 +81,43 @@ impl World {
     }
 }
 
-/// `doorward dev` in an empty folder, with the built-in demo server and the development login.
+/// `doorward dev` with the development login; in an empty folder, only the built-in demo server is there.
 pub struct Dev {
     _gateway: Running,
     pub origin: String,
+    _upstreams: Vec<Running>,
     _folder: TempDir,
 }
 
 impl Dev {
     pub fn start() -> Self {
+        Self::run(tempfile::tempdir().expect("a temporary folder"), Vec::new(), &[])
+    }
+
+    /// With the upstreams of [`World`], options of the login policy's `gateway`, and nobody to click.
+    pub fn auto_approving(gateway_options: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let (upstreams, python, everything) = start_upstreams(folder.path());
+        let config = folder.path().join("config");
+        fs::create_dir(&config).expect("a config folder");
+        write(&config.join("policies.json"), &policies(None, gateway_options));
+        write(&config.join("routes.oas.json"), &routes(&[("python", &python), ("everything", &everything)]));
+        Self::run(folder, upstreams, &["--auto-approve"])
+    }
+
+    fn run(folder: TempDir, upstreams: Vec<Running>, arguments: &[&str]) -> Self {
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
         command
             .current_dir(folder.path())
             .arg("dev")
             .arg(folder.path())
-            .args(["--listen", &format!("127.0.0.1:{port}")]);
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(arguments);
         Self {
             _gateway: start_gateway(folder.path(), &mut command, port),
             origin: format!("http://localhost:{port}"),
+            _upstreams: upstreams,
             _folder: folder,
         }
     }
@@ -161,10 +178,19 @@ fn start_upstreams(folder: &Path) -> (Vec<Running>, String, String) {
     (upstreams, format!("http://localhost:{python_port}/mcp"), format!("http://localhost:{everything_port}/mcp"))
 }
 
-fn policies(provider_url: &str, gateway_options: &Value) -> Value {
+/// Without a provider, `dev` lets the development login stand in.
+fn policies(provider_url: Option<&str>, gateway_options: &Value) -> Value {
     let mut gateway = json!({ "accessTokenTtlSeconds": ACCESS_TOKEN_TTL });
     if let (Value::Object(all), Value::Object(changes)) = (&mut gateway, gateway_options) {
         all.extend(changes.clone());
+    }
+    let mut options = json!({
+        "clientId": "$env(WORKOS_CLIENT_ID)",
+        "clientSecret": "$env(WORKOS_API_KEY)",
+        "gateway": gateway,
+    });
+    if let Some(url) = provider_url {
+        options["apiUrl"] = json!(url);
     }
     json!({
         "policies": [{
@@ -173,12 +199,7 @@ fn policies(provider_url: &str, gateway_options: &Value) -> Value {
             "handler": {
                 "module": "$import(@zuplo/runtime/mcp-gateway)",
                 "export": "McpWorkosOAuthInboundPolicy",
-                "options": {
-                    "clientId": "$env(WORKOS_CLIENT_ID)",
-                    "clientSecret": "$env(WORKOS_API_KEY)",
-                    "apiUrl": provider_url,
-                    "gateway": gateway,
-                },
+                "options": options,
             },
         }],
         "corsPolicies": [],
