@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_document_with_portless_loopback_redirects_makes_a_public_client_for_any_port() {
         let url = ClientIdUrl::parse("https://claude.ai/oauth/claude-code-client-metadata").unwrap();
-        let body = include_bytes!("../../tests/fixtures/client_id_metadata/claude-code.json");
+        let body = include_bytes!("../outbound/known_clients/claude-code.json");
         let client = parse_document(&url, body, UnixTime(7)).unwrap();
         assert_eq!(client.id.as_str(), url.as_str());
         assert_eq!((client.origin, client.auth_method), (ClientOrigin::MetadataDocument, AuthMethod::None));
@@ -233,10 +233,10 @@ mod tests {
     #[test]
     fn documents_in_the_form_of_hosted_clients_are_accepted() {
         let url = ClientIdUrl::parse("https://claude.ai/oauth/mcp-oauth-client-metadata").unwrap();
-        let body = include_bytes!("../../tests/fixtures/client_id_metadata/claude.json");
+        let body = include_bytes!("../outbound/known_clients/claude.json");
         assert_eq!(parse_document(&url, body, UnixTime(7)).unwrap().auth_method, AuthMethod::None);
 
-        let url = ClientIdUrl::parse("https://chatgpt.com/oauth/example/client.json").unwrap();
+        let url = ClientIdUrl::parse("https://chatgpt.com/oauth/client.json").unwrap();
         let body = include_bytes!("../../tests/fixtures/client_id_metadata/chatgpt.json");
         let client = parse_document(&url, body, UnixTime(7)).unwrap();
         assert_eq!(client.auth_method, AuthMethod::PrivateKeyJwt);

@@ -12,6 +12,7 @@ mod consent;
 mod discovery;
 mod introspect;
 mod journey;
+mod real_clients;
 mod refresh;
 mod register;
 mod storage;
