@@ -21,6 +21,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 
 pub use body::{BoxError, ProxyBody};
+pub use session::SessionBinding;
 pub use upstream::UpstreamTls;
 
 use crate::config::model::{GatewayConfig, Route};
@@ -33,7 +34,6 @@ use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::Store;
 use error::{Challenged, ProxyError};
 use identity::People;
-use session::SessionBinding;
 use upstream::Upstream;
 
 /// What the proxy is made of; all of it lives longer than one configuration.

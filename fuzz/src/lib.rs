@@ -1,0 +1,31 @@
+//! The properties that hold for every input, one module for each place where strangers' bytes come in.
+//!
+//! `fuzz_targets/` runs them under libFuzzer, `tests/endpoints/fuzz_replay.rs` over the corpora that are checked in.
+//! A broken property panics.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken property stops the run")]
+
+pub mod authorize_query;
+pub mod bearer_header;
+pub mod config_files;
+pub mod metadata_document;
+pub mod redirect_uri;
+pub mod registration_body;
+pub mod session_envelope;
+pub mod token_form;
+mod world;
+
+/// Runs one input.
+pub type Run = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: [(&str, Run); 8] = [
+    ("authorize_query", authorize_query::run),
+    ("bearer_header", bearer_header::run),
+    ("config_files", config_files::run),
+    ("metadata_document", metadata_document::run),
+    ("redirect_uri", redirect_uri::run),
+    ("registration_body", registration_body::run),
+    ("session_envelope", session_envelope::run),
+    ("token_form", token_form::run),
+];
