@@ -7,7 +7,7 @@ use super::AuthorizationServer;
 use super::authorize::{ClientAnswer, answer};
 use super::clients::ClientError;
 use super::login::client_answer;
-use crate::domain::browser::KnownBrowser;
+use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::code::CODE_TTL;
 use crate::domain::{
     BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
@@ -84,7 +84,7 @@ impl AuthorizationServer {
             return Ok(ConsentView::Start { transaction, client });
         };
         let person = self.store.person(&subject).await?.ok_or(StoreError::Unreadable("person"))?;
-        let csrf = self.derivation.csrf(id.as_str(), owner);
+        let csrf = self.derivation.csrf(id.as_str(), owner, &subject);
         Ok(ConsentView::Ask { transaction, client, person, csrf })
     }
 
@@ -106,10 +106,7 @@ impl AuthorizationServer {
         decision: Decision,
     ) -> Result<Decided, ConsentError> {
         let now = self.now();
-        let owner = browser.map(|known| known.record().id.clone()).ok_or(ConsentError::Forged)?;
-        if !self.derivation.csrf_matches(id.as_str(), &owner, csrf) {
-            return Err(ConsentError::Forged);
-        }
+        let login = self.form_of_signed_in(id, browser, csrf)?;
         let transaction = self.store.transaction(id, now).await?.ok_or(ConsentError::Gone)?;
         check_owner(&transaction, browser)?;
         if let Some(done) = self.earlier_decision(&transaction) {
@@ -118,9 +115,9 @@ impl AuthorizationServer {
         let Stage::AwaitingConsent { subject } = &transaction.stage else {
             return Err(ConsentError::SignedOut(id.clone()));
         };
-        let Some(login) = browser.and_then(|known| known.login(now)).filter(|login| login.subject == *subject) else {
+        if login.subject != *subject {
             return Err(ConsentError::SignedOut(id.clone()));
-        };
+        }
         match decision {
             Decision::Approve => {
                 let location = self.issue_code(&transaction, subject, login.authenticated_at).await?;
@@ -128,6 +125,19 @@ impl AuthorizationServer {
             }
             Decision::Cancel => self.cancel(&transaction).await,
         }
+    }
+
+    /// Who is signed in, if the form comes from a page that was shown to them in this browser (CONS-9).
+    fn form_of_signed_in<'b>(
+        &self,
+        id: &TransactionId,
+        browser: Option<&'b KnownBrowser>,
+        csrf: &str,
+    ) -> Result<&'b BrowserLogin, ConsentError> {
+        let known = browser.ok_or(ConsentError::Forged)?;
+        let login = known.login(self.now()).ok_or_else(|| ConsentError::SignedOut(id.clone()))?;
+        let shown = self.derivation.csrf_matches(id.as_str(), &known.record().id, &login.subject, csrf);
+        if shown { Ok(login) } else { Err(ConsentError::Forged) }
     }
 
     /// Cancels from the page before the login, which belongs to no browser yet.
@@ -283,14 +293,11 @@ impl AuthorizationServer {
         browser: Option<&KnownBrowser>,
         csrf: &str,
     ) -> Result<Option<String>, ConsentError> {
-        let known = browser.ok_or(ConsentError::Forged)?;
-        let owner = &known.record().id;
-        if !self.derivation.csrf_matches(id.as_str(), owner, csrf) {
-            return Err(ConsentError::Forged);
+        let login = self.form_of_signed_in(id, browser, csrf)?;
+        if let Some(known) = browser {
+            self.store.sign_out(&known.record().id).await?;
         }
-        let session = known.login(self.now()).and_then(|login| login.provider_session.clone());
-        self.store.sign_out(owner).await?;
-        Ok(session)
+        Ok(login.provider_session.clone())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::crypto::{KeyMaterial, Sealer, Secret, base64url, constant_time_eq, derive};
-use crate::domain::{BrowserId, GrantId, Random, TransactionId, UnixTime};
+use crate::domain::{BrowserId, GrantId, Random, SubjectId, TransactionId, UnixTime};
 use crate::store::{KeyKind, Store, StoreError, StoredKey};
 
 /// Why the derivation keys could not be had at start.
@@ -80,15 +80,17 @@ impl DerivationKeys {
         Secret::from_bytes("ac_", &self.current(&[b"authorization code\0", transaction.as_str().as_bytes()]))
     }
 
-    /// The anti-forgery value of a page: bound to the transaction and the browser's record (CONS-9).
+    /// The anti-forgery value of a form: bound to what it is for (a transaction, or the name of a page), to the
+    /// browser's record, and to the person whose name the page shows (CONS-9).
     #[must_use]
-    pub fn csrf(&self, transaction: &str, browser: &BrowserId) -> String {
-        base64url(&self.current(&[b"csrf\0", transaction.as_bytes(), b"\0", browser.as_str().as_bytes()]))
+    pub fn csrf(&self, purpose: &str, browser: &BrowserId, person: &SubjectId) -> String {
+        let bound = [purpose, browser.as_str(), person.as_str()].map(str::as_bytes);
+        base64url(&self.current(&[b"csrf\0", bound[0], b"\0", bound[1], b"\0", bound[2]]))
     }
 
     #[must_use]
-    pub fn csrf_matches(&self, transaction: &str, browser: &BrowserId, presented: &str) -> bool {
-        constant_time_eq(self.csrf(transaction, browser).as_bytes(), presented.as_bytes())
+    pub fn csrf_matches(&self, purpose: &str, browser: &BrowserId, person: &SubjectId, presented: &str) -> bool {
+        constant_time_eq(self.csrf(purpose, browser, person).as_bytes(), presented.as_bytes())
     }
 
     /// The code verifier towards the provider that belongs to a `state` (IDP-2).

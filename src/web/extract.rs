@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use super::admission::Context;
-use super::respond;
+use super::respond::{self, Trouble};
 use crate::oauth::params::Params;
 
 /// The largest form or registration body, in bytes.
@@ -41,17 +41,35 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// A form, or the OAuth error that says what is wrong with it.
+/// A client's form, or the OAuth error that says what is wrong with it.
 pub async fn form(headers: &HeaderMap, body: Body, context: &Context) -> Result<Params, Response> {
+    read_form(headers, body)
+        .await
+        .map_err(|(status, text)| respond::oauth_error(status, "invalid_request", text, context))
+}
+
+/// The form of a page of ours, or the page that says what is wrong with it.
+pub async fn page_form(headers: &HeaderMap, body: Body, context: &Context) -> Result<Params, Response> {
+    read_form(headers, body).await.map_err(|(status, text)| {
+        let trouble = Trouble {
+            status,
+            title: "This form was not accepted",
+            message: format!("It was not sent as this page's own form is: {text}. Nothing was changed."),
+            next_steps: &["Go back, reload the page and try again."],
+            link: None,
+        };
+        respond::trouble(trouble, context)
+    })
+}
+
+async fn read_form(headers: &HeaderMap, body: Body) -> Result<Params, (StatusCode, &'static str)> {
     if !is_form(headers) {
-        let text = "the body must be application/x-www-form-urlencoded";
-        return Err(respond::oauth_error(StatusCode::BAD_REQUEST, "invalid_request", text, context));
+        return Err((StatusCode::BAD_REQUEST, "the body must be application/x-www-form-urlencoded"));
     }
-    let bytes = bytes(body).await.map_err(|status| {
-        let text = "the body is larger than 64 KiB, or did not come in time";
-        respond::oauth_error(status, "invalid_request", text, context)
-    })?;
-    Ok(Params::parse(&String::from_utf8_lossy(&bytes)))
+    match bytes(body).await {
+        Ok(bytes) => Ok(Params::parse(&String::from_utf8_lossy(&bytes))),
+        Err(status) => Err((status, "the body is larger than 64 KiB, or did not come in time")),
+    }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "../support/fake_workos.rs"]
+mod fake_workos;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/mod.rs"]
@@ -9,10 +11,12 @@ mod support;
 
 mod authorize;
 mod consent;
+mod consent_attacks;
 mod discovery;
 mod fuzz_replay;
 mod introspect;
 mod journey;
+mod pages;
 mod real_clients;
 mod refresh;
 mod register;

@@ -46,7 +46,13 @@ impl Browser {
     }
 
     pub async fn get(&self, url: &str) -> Page {
+        self.get_with(url, &[]).await
+    }
+
+    /// With further headers.
+    pub async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Page {
         let request = self.http.get(url).header("cookie", self.cookie_header());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.page(url, request.send().await.expect("an answer")).await
     }
 

@@ -39,7 +39,7 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
     };
     match server.view(&id, cookie.known.as_ref()).await {
         Ok(ConsentView::Ask { transaction, client, person, csrf }) => {
-            if !is_cross_site(&headers) {
+            if is_own_visit(&headers) {
                 match server.approve_as_remembered(&transaction, &client, cookie.known.as_ref()).await {
                     Ok(Some(decided)) => return respond::see_other(&decided.location),
                     Ok(None) => {}
@@ -64,10 +64,11 @@ async fn resume(context: &Context, server: &AuthorizationServer, cookie: &Browse
     }
 }
 
-/// CONS-3: a visit that another site caused approves nothing by itself. Without the browser's word it counts
-/// as one.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    !headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin" || site == "none")
+/// CONS-3: a visit that another site caused, or that the browser makes ahead of the person, approves nothing by
+/// itself. Without the browser's word it counts as one.
+fn is_own_visit(headers: &HeaderMap) -> bool {
+    let own = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin" || site == "none");
+    own && !headers.contains_key("sec-purpose") && !headers.contains_key("purpose")
 }
 
 /// Takes a submitted form: `decision=continue | approve | cancel | switch`.
@@ -76,7 +77,7 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
     if !extract::is_same_origin(&headers, &context.origin) {
         return refused(&ConsentError::Forged, &context);
     }
-    let form = match extract::form(&headers, body, &context).await {
+    let form = match extract::page_form(&headers, body, &context).await {
         Ok(form) => form,
         Err(response) => return response,
     };
@@ -274,7 +275,7 @@ fn warnings(transaction: &Transaction, client: &Client) -> Vec<ConsentWarning> {
         _ => String::new(),
     };
     for host in [redirect.display_host(), client_host] {
-        if host.split('.').any(|label| label.starts_with("xn--")) {
+        if host.split(['.', '/']).any(|label| label.starts_with("xn--")) {
             warnings.push(ConsentWarning::LookAlikeHost { host });
         }
     }

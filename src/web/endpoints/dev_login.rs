@@ -47,7 +47,7 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
     if !extract::is_same_origin(&headers, &context.origin) {
         return forbidden(&context, "The form did not come from this page.");
     }
-    let form = match extract::form(&headers, body, &context).await {
+    let form = match extract::page_form(&headers, body, &context).await {
         Ok(form) => form,
         Err(response) => return response,
     };

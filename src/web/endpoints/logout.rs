@@ -28,7 +28,7 @@ pub async fn get(context: Context, headers: HeaderMap) -> Response {
     };
     let html = SignOutConfirmPage {
         action: format!("{}oauth/logout", context.gateway.base_path),
-        csrf: server.derivation.csrf(PURPOSE, &known.record().id),
+        csrf: server.derivation.csrf(PURPOSE, &known.record().id, &subject),
         person: person.map(|person| person.email.unwrap_or(person.subject)).unwrap_or_default(),
     }
     .render();
@@ -37,7 +37,7 @@ pub async fn get(context: Context, headers: HeaderMap) -> Response {
 
 pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
-    let form = match extract::form(&headers, body, &context).await {
+    let form = match extract::page_form(&headers, body, &context).await {
         Ok(form) => form,
         Err(response) => return response,
     };
@@ -45,10 +45,12 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
         Ok(cookie) => cookie,
         Err(error) => return respond::unavailable_page(&error, &context),
     };
-    let Some((known, _)) = signed_in(cookie.known.as_ref(), server.now()) else { return signed_out() };
+    let Some((known, subject)) = signed_in(cookie.known.as_ref(), server.now()) else { return signed_out() };
     let owner = &known.record().id;
     let csrf = form.get("csrf").ok().flatten().unwrap_or_default();
-    if !extract::is_same_origin(&headers, &context.origin) || !server.derivation.csrf_matches(PURPOSE, owner, csrf) {
+    if !extract::is_same_origin(&headers, &context.origin)
+        || !server.derivation.csrf_matches(PURPOSE, owner, &subject, csrf)
+    {
         return super::consent::refused(&ConsentError::Forged, &context);
     }
     if let Err(error) = server.store.sign_out(owner).await {
