@@ -304,10 +304,11 @@ impl AuthorizationServer {
             subject: person.id.clone(),
             authenticated_at: now,
             provider_session: None,
+            login_session: None,
         };
         let known = KnownBrowser::Current(crate::domain::Browser {
             id: browser,
-            login: Some(login),
+            login: Some(login.clone()),
             expires_at: now.plus(Duration::from_secs(60)),
         });
         let incoming = Incoming { browser: Some(&known), ..*incoming };
@@ -315,7 +316,7 @@ impl AuthorizationServer {
         let transaction = self.store.transaction(&id, now).await?.ok_or(StoreError::Unreadable("transaction"))?;
         self.audit(AuditRecord { reason: Some("auto_approve"), ..AuditRecord::new("mcp_auth_consent_approved", now) })
             .await;
-        Ok(self.issue_code(&transaction, &person.id, now).await?)
+        Ok(self.issue_code(&transaction, &login).await?)
     }
 }
 

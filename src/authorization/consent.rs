@@ -7,11 +7,10 @@ use super::AuthorizationServer;
 use super::authorize::{ClientAnswer, answer};
 use super::clients::ClientError;
 use super::login::client_answer;
+use super::login_sessions::SessionError;
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::code::CODE_TTL;
-use crate::domain::{
-    BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
-};
+use crate::domain::{BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId};
 use crate::oauth::authorization::{AuthorizationErrorCode, success_params};
 use crate::oauth::redirect_uri::RedirectKind;
 use crate::store::{AuditRecord, StoreError};
@@ -53,6 +52,8 @@ pub enum ConsentError {
     /// The person signed out, or somebody else signed in, since the page was shown.
     #[error("the sign-in behind this page has ended")]
     SignedOut(TransactionId),
+    #[error("the identity provider cannot be asked")]
+    ProviderUnavailable,
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -120,8 +121,8 @@ impl AuthorizationServer {
         }
         match decision {
             Decision::Approve => {
-                let location = self.issue_code(&transaction, subject, login.authenticated_at).await?;
-                Ok(Decided { location })
+                self.confirm_sign_in(login, id).await?;
+                Ok(Decided { location: self.issue_code(&transaction, login).await? })
             }
             Decision::Cancel => self.cancel(&transaction).await,
         }
@@ -156,6 +157,16 @@ impl AuthorizationServer {
             Stage::AwaitingConsent { .. } => Err(ConsentError::Forged),
             Stage::Approved { .. } | Stage::Denied => self.earlier_decision(&transaction).ok_or(ConsentError::Gone),
         }
+    }
+
+    /// A login that the provider ended since grants nothing more (IDP-13).
+    async fn confirm_sign_in(&self, login: &BrowserLogin, id: &TransactionId) -> Result<(), ConsentError> {
+        let Some(session) = &login.login_session else { return Ok(()) };
+        self.sessions.check(session).await.map_err(|error| match error {
+            SessionError::Ended => ConsentError::SignedOut(id.clone()),
+            SessionError::ProviderUnavailable => ConsentError::ProviderUnavailable,
+            SessionError::Store(error) => ConsentError::Store(error),
+        })
     }
 
     async fn cancel(&self, transaction: &Transaction) -> Result<Decided, ConsentError> {
@@ -204,15 +215,14 @@ impl AuthorizationServer {
     pub(super) async fn issue_code(
         &self,
         transaction: &Transaction,
-        subject: &SubjectId,
-        authenticated_at: UnixTime,
+        login: &BrowserLogin,
     ) -> Result<String, StoreError> {
         let now = self.now();
         let request = &transaction.request;
         let code_expires_at = now.plus(CODE_TTL);
         let grant = Grant {
             id: GrantId::new(self.new_id("grt_")),
-            subject: subject.clone(),
+            subject: login.subject.clone(),
             client_id: request.client_id.clone(),
             resource: request.resource.clone(),
             route: request.route.clone(),
@@ -220,7 +230,8 @@ impl AuthorizationServer {
             origin: request.origin.clone(),
             issuer: request.issuer.clone(),
             redirect_host: request.redirect_uri.display_host(),
-            authenticated_at,
+            authenticated_at: login.authenticated_at,
+            login_session: login.login_session.clone(),
             created_at: now,
             // Until its code is redeemed a grant lives no longer than the code.
             expires_at: code_expires_at,
@@ -275,8 +286,12 @@ impl AuthorizationServer {
         let digest = client.identity_digest();
         match self.store.remembered_consent(subject, transaction, &digest, self.now()).await? {
             Some(scope) if transaction.request.scope.is_subset(&scope) => {
-                let location = self.issue_code(transaction, subject, login.authenticated_at).await?;
-                Ok(Some(Decided { location }))
+                match self.confirm_sign_in(login, &transaction.id).await {
+                    Ok(()) => Ok(Some(Decided { location: self.issue_code(transaction, login).await? })),
+                    Err(ConsentError::Store(error)) => Err(error),
+                    // The page says what is the matter once the person has decided.
+                    Err(_) => Ok(None),
+                }
             }
             _ => Ok(None),
         }

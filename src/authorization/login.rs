@@ -228,6 +228,7 @@ impl AuthorizationServer {
             subject: login.person.id.clone(),
             authenticated_at: now,
             provider_session: login.provider_session.clone(),
+            login_session: self.sessions.begin(login).await?,
         };
         let expires_at = now.plus(self.policy.browser_login.session_ttl);
         self.store.sign_in(browser, &cookie.hash(), &session, expires_at).await?;

@@ -13,6 +13,7 @@ mod consent;
 mod derivation;
 mod introspect;
 mod login;
+mod login_sessions;
 mod refresh_grant;
 mod register;
 mod revoke;
@@ -26,17 +27,18 @@ pub use consent::{ConsentError, ConsentView, Decided, Decision};
 pub use derivation::{DerivationError, DerivationKeys};
 pub use introspect::IntrospectError;
 pub use login::{Callback, CallbackError, LoginStarted, SignedIn, StartError};
+pub use login_sessions::{LoginSessions, SessionError};
 pub use register::{ManagementError, RegisterError, Registered};
 pub use revoke::RevokeError;
 pub use token::{TokenFailure, TokenRequest};
 
 use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, Route};
 use crate::crypto::Secret;
-use crate::domain::{Clock, GrantId, Random, UnixTime};
+use crate::domain::{Clock, Grant, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
-use crate::store::{AuditRecord, Store};
+use crate::store::{AuditRecord, RevocationReason, Store};
 
 /// The authorization server under one configuration. A reload makes a new one over the same store and keys.
 pub struct AuthorizationServer {
@@ -45,6 +47,7 @@ pub struct AuthorizationServer {
     pub policy: LoginPolicy,
     pub scopes: ScopeCatalog,
     pub identity: Arc<dyn IdentityProvider>,
+    pub sessions: LoginSessions,
     pub clients: Clients,
     pub issuer: Arc<AccessTokenIssuer>,
     pub revocations: Arc<Revocations>,
@@ -104,16 +107,26 @@ impl AuthorizationServer {
     /// Writes an audit record and the matching log event. Trouble with the audit table is logged and stops
     /// nobody from signing in or out.
     async fn audit(&self, record: AuditRecord<'_>) {
-        tracing::info!(
-            event = record.event,
-            subjectId = record.subject.map(tracing::field::display),
-            clientId = record.client.map(tracing::field::display),
-            grantId = record.grant.map(tracing::field::display),
-            route = record.route,
-            reasonCode = record.reason,
-        );
-        if let Err(error) = self.store.record(&record).await {
-            tracing::warn!(event = "audit_write_failed", %error);
-        }
+        record_audit(&self.store, record).await;
     }
+}
+
+/// See [`AuthorizationServer::audit`].
+async fn record_audit(store: &Store, record: AuditRecord<'_>) {
+    tracing::info!(
+        event = record.event,
+        subjectId = record.subject.map(tracing::field::display),
+        clientId = record.client.map(tracing::field::display),
+        grantId = record.grant.map(tracing::field::display),
+        route = record.route,
+        reasonCode = record.reason,
+    );
+    if let Err(error) = store.record(&record).await {
+        tracing::warn!(event = "audit_write_failed", %error);
+    }
+}
+
+/// The one audit record of a grant's end (REFR-5).
+fn revocation_record(grant: &Grant, reason: RevocationReason, now: UnixTime) -> AuditRecord<'_> {
+    AuditRecord { reason: Some(reason.as_str()), ..AuditRecord::new("mcp_auth_grant_revoked", now).grant(grant) }
 }

@@ -1,8 +1,9 @@
 //! Redeeming a refresh token (OAuth 2.1 §4.3; REFR-1 … REFR-11). The decision is [`crate::domain::refresh`];
 //! here it meets the store.
 
-use super::AuthorizationServer;
+use super::login_sessions::SessionError;
 use super::token::{TokenFailure, TokenRequest, check_granted_resource, optional, required};
+use super::{AuthorizationServer, revocation_record};
 use crate::crypto::{Secret, SecretHash};
 use crate::domain::client::GrantType;
 use crate::domain::refresh::{Rotation, decide};
@@ -32,6 +33,7 @@ impl AuthorizationServer {
         }
         check_granted_resource(request.form, &grant)?;
         let scope = self.narrowed_scope(request, &grant)?;
+        self.confirm_login(&grant).await?;
 
         let successor = self.rotate(presented, &hash, token, &grant, request).await?;
         tracing::info!(
@@ -42,6 +44,21 @@ impl AuthorizationServer {
             reasonCode = "refresh",
         );
         self.token_response(&grant, &scope, Some(successor.expose().to_owned()))
+    }
+
+    /// The identity provider still stands by the person (IDP-12 … IDP-15).
+    async fn confirm_login(&self, grant: &Grant) -> Result<(), TokenFailure> {
+        let Some(session) = &grant.login_session else { return Ok(()) };
+        match self.sessions.check(session).await {
+            Ok(()) => Ok(()),
+            Err(SessionError::Ended) => {
+                // Also a grant that was approved while the session ended.
+                self.end_grant(grant, RevocationReason::ProviderSessionEnded, None).await?;
+                Err(TokenFailure::SessionEnded)
+            }
+            Err(SessionError::ProviderUnavailable) => Err(TokenFailure::ProviderUnavailable),
+            Err(SessionError::Store(error)) => Err(error.into()),
+        }
     }
 
     /// REFR-8: `scope` narrows the access token; the grant keeps what it has.
@@ -118,12 +135,7 @@ impl AuthorizationServer {
         // Only now: with the store away, nothing is revoked (REFR-10).
         self.forget_grant(&grant.id);
         if ended {
-            let record = AuditRecord {
-                reason: Some(reason.as_str()),
-                peer,
-                ..AuditRecord::new("mcp_auth_grant_revoked", now).grant(grant)
-            };
-            self.audit(record).await;
+            self.audit(AuditRecord { peer, ..revocation_record(grant, reason, now) }).await;
         }
         Ok(())
     }

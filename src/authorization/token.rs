@@ -48,6 +48,10 @@ pub enum TokenFailure {
     InvalidRefreshToken,
     #[error("the refresh token was used before and its successor is in use; the grant was revoked")]
     RefreshReplayed,
+    #[error("the sign-in behind this grant has ended at the identity provider; sign in again")]
+    SessionEnded,
+    #[error("the identity provider cannot be asked at the moment; try again")]
+    ProviderUnavailable,
     #[error("the resource is not the one this grant is for")]
     InvalidTarget,
     #[error("none of the requested scopes is part of the grant")]
@@ -69,12 +73,16 @@ impl TokenFailure {
             Self::ClientAuthentication { .. } => TokenErrorCode::InvalidClient,
             Self::UnsupportedGrantType => TokenErrorCode::UnsupportedGrantType,
             Self::UnauthorizedClient => TokenErrorCode::UnauthorizedClient,
-            Self::InvalidCode | Self::WrongVerifier | Self::InvalidRefreshToken | Self::RefreshReplayed => {
-                TokenErrorCode::InvalidGrant
-            }
+            Self::InvalidCode
+            | Self::WrongVerifier
+            | Self::InvalidRefreshToken
+            | Self::RefreshReplayed
+            | Self::SessionEnded => TokenErrorCode::InvalidGrant,
             Self::InvalidTarget => TokenErrorCode::InvalidTarget,
             Self::InvalidScope => TokenErrorCode::InvalidScope,
-            Self::ClientUnreachable | Self::Store(_) => TokenErrorCode::TemporarilyUnavailable,
+            Self::ClientUnreachable | Self::ProviderUnavailable | Self::Store(_) => {
+                TokenErrorCode::TemporarilyUnavailable
+            }
             Self::Signing => TokenErrorCode::ServerError,
         }
     }

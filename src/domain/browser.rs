@@ -1,5 +1,6 @@
 //! The browser session: one server-side record behind one opaque cookie (CONS-14, CONS-15, IDP-16).
 
+use super::login_session::LoginSessionId;
 use super::person::SubjectId;
 use super::text_id;
 use super::time::UnixTime;
@@ -25,6 +26,8 @@ pub struct BrowserLogin {
     pub authenticated_at: UnixTime,
     /// The provider's own session id, kept for sign-out (WOS-16).
     pub provider_session: Option<String>,
+    /// Our record of the login, when the provider is asked again from time to time.
+    pub login_session: Option<LoginSessionId>,
 }
 
 /// A browser record as its cookie found it.

@@ -1,6 +1,7 @@
 //! A grant: what one consent created. It owns its code, refresh tokens and access tokens.
 
 use super::client::ClientId;
+use super::login_session::LoginSessionId;
 use super::person::SubjectId;
 use super::text_id;
 use super::time::UnixTime;
@@ -28,6 +29,8 @@ pub struct Grant {
     pub redirect_host: String,
     /// When the person signed in.
     pub authenticated_at: UnixTime,
+    /// The login at the provider that it hangs on, when the provider is asked again from time to time.
+    pub login_session: Option<LoginSessionId>,
     pub created_at: UnixTime,
     /// Absolute end (REFR-9).
     pub expires_at: UnixTime,

@@ -1,7 +1,8 @@
 //! WorkOS user management as the identity provider (gateway.md §6.1, WOS-1 … WOS-12, WOS-14).
 //!
 //! Owns the authorize URL, the code exchange and the sign-out URL. What the answers mean stands in
-//! `workos_token` (the access token, which is the assertion) and `workos_error` (the failures).
+//! `workos_token` (the access token, which is the assertion) and `workos_error` (the failures); asking again after the
+//! login in `workos_session`.
 
 use std::time::Duration;
 
@@ -14,17 +15,18 @@ use super::bounded::{failure, read_body};
 use super::jwks::RemoteJwks;
 use super::workos_error;
 use super::workos_token::{AcceptedClaims, Answer, check_answer};
-use super::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart};
+use super::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart, ProviderSessions};
 use crate::config::model::{BrowserLogin, WorkOsOptions, WorkOsSelector};
+use crate::domain::UnixTime;
 
 /// One WorkOS environment.
 pub struct WorkOs {
-    options: WorkOsOptions,
+    pub(super) options: WorkOsOptions,
     scope: String,
     /// For the whole exchange, in which the key set may have to be fetched.
-    deadline: Duration,
-    client: reqwest::Client,
-    base: Url,
+    pub(super) deadline: Duration,
+    pub(super) client: reqwest::Client,
+    pub(super) base: Url,
     accepted: AcceptedClaims,
     jwks: RemoteJwks,
 }
@@ -74,10 +76,9 @@ impl WorkOs {
             ip_address: login.browser_ip.map(|ip| ip.to_string()),
             user_agent: login.user_agent,
         };
-        let url = endpoint(&self.base, &["user_management", "authenticate"]);
         let response = self
             .client
-            .post(url)
+            .post(self.authenticate_url())
             .timeout(self.deadline)
             .json(&body)
             .send()
@@ -92,9 +93,20 @@ impl WorkOs {
             .map_err(|_| LoginError::Untrusted("the answer is not what WorkOS sends".to_owned()))
     }
 
+    pub(super) fn authenticate_url(&self) -> Url {
+        endpoint(&self.base, &["user_management", "authenticate"])
+    }
+
     async fn exchange_in_time(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
         let answer = self.authenticate(login).await?;
-        check_answer(&answer, &self.accepted, &self.jwks, login.now).await
+        self.identify_answer(&answer, login.now).await
+    }
+
+    /// Who the answer is about. Its refresh token goes no further unless people are asked about again (WOS-16).
+    pub(super) async fn identify_answer(&self, answer: &Answer, now: UnixTime) -> Result<Login, LoginError> {
+        let login = check_answer(answer, &self.accepted, &self.jwks, now).await?;
+        let refresh_token = login.refresh_token.filter(|_| self.options.session_sync);
+        Ok(Login { refresh_token, ..login })
     }
 }
 
@@ -146,6 +158,10 @@ impl IdentityProvider for WorkOs {
             .unwrap_or_else(|_| Err(LoginError::Unavailable("no answer in time".to_owned())))
     }
 
+    fn sessions(&self) -> Option<&dyn ProviderSessions> {
+        self.options.session_sync.then_some(self as &dyn ProviderSessions)
+    }
+
     fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
         let mut url = endpoint(&self.base, &["user_management", "sessions", "logout"]);
         url.query_pairs_mut().append_pair("session_id", provider_session).append_pair("return_to", return_to.as_str());
@@ -158,7 +174,7 @@ impl IdentityProvider for WorkOs {
 }
 
 /// `segments` below `base`, whatever slashes that ends with.
-fn endpoint(base: &Url, segments: &[&str]) -> Url {
+pub(super) fn endpoint(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(segments);

@@ -2,6 +2,7 @@
 //! (WOS-6 … WOS-10, WOS-12).
 
 use jsonwebtoken::Algorithm;
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
@@ -23,13 +24,15 @@ pub(super) struct Answer {
     #[serde(default)]
     access_token: Option<String>,
     #[serde(default)]
+    pub(super) refresh_token: Option<String>,
+    #[serde(default)]
     organization_id: Option<String>,
     #[serde(default)]
     impersonator: Option<Impersonator>,
 }
 
 #[derive(Deserialize)]
-struct User {
+pub(super) struct User {
     id: String,
     #[serde(default)]
     email: Option<String>,
@@ -215,7 +218,11 @@ pub(super) async fn check_answer(
     check_times(&token, now)?;
     accepted.check_organization(&token, answer)?;
     let impersonator = accepted.impersonator(&token, answer)?;
-    Ok(Login { person: person(user, &token, &accepted.issuer, impersonator), provider_session: token.sid })
+    Ok(Login {
+        person: person(user, &token, &accepted.issuer, impersonator),
+        provider_session: token.sid,
+        refresh_token: answer.refresh_token.clone().map(SecretString::from),
+    })
 }
 
 fn of_fault(fault: TokenFault) -> LoginError {
@@ -227,32 +234,50 @@ fn of_fault(fault: TokenFault) -> LoginError {
 }
 
 fn person(user: &User, token: &AccessToken, issuer: &str, impersonator: Option<String>) -> Person {
-    let given_name = present(user.first_name.as_deref());
-    let family_name = present(user.last_name.as_deref());
-    let name = [given_name.as_deref(), family_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let mut roles: Vec<String> = token.role.iter().cloned().collect();
     for role in token.roles.iter().flatten() {
         if !roles.contains(role) {
             roles.push(role.clone());
         }
     }
-    Person {
+    let mut person = Person {
         id: SubjectId::derive(issuer, &user.id),
         provider: issuer.to_owned(),
         subject: user.id.clone(),
-        email: present(user.email.as_deref()),
-        email_verified: user.email_verified.unwrap_or(false),
-        name: present(Some(&name)),
-        given_name,
-        family_name,
-        picture: present(user.profile_picture_url.as_deref()),
+        email: None,
+        email_verified: false,
+        name: None,
+        given_name: None,
+        family_name: None,
+        picture: None,
         organization_id: token.org_id.clone(),
         roles,
         groups: Vec::new(),
         permissions: token.permissions.clone().unwrap_or_default(),
         entitlements: token.entitlements.clone().unwrap_or_default(),
-        external_id: present(user.external_id.as_deref()),
+        external_id: None,
         impersonator,
+    };
+    user.describe(&mut person);
+    person
+}
+
+impl User {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Writes what WorkOS says of the user, apart from any session, into `person`.
+    pub(super) fn describe(&self, person: &mut Person) {
+        person.given_name = present(self.first_name.as_deref());
+        person.family_name = present(self.last_name.as_deref());
+        let names = [person.given_name.as_deref(), person.family_name.as_deref()];
+        let name = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        person.name = present(Some(&name));
+        person.email = present(self.email.as_deref());
+        person.email_verified = self.email_verified.unwrap_or(false);
+        person.picture = present(self.profile_picture_url.as_deref());
+        person.external_id = present(self.external_id.as_deref());
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::documents::StoredDocuments;
 use super::settings::Settings;
-use crate::authorization::{AuthorizationServer, Clients, DerivationError, DerivationKeys};
+use crate::authorization::{AuthorizationServer, Clients, DerivationError, DerivationKeys, LoginSessions};
 use crate::config::model::{GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
@@ -170,11 +170,22 @@ impl Assembly {
                 self.outbound.trusted_client().clone(),
             )),
         };
+        let sessions = LoginSessions {
+            store: self.store.clone(),
+            identity: Arc::clone(&identity),
+            sealer: self.sealer.clone(),
+            revocations: Arc::clone(&self.revocations),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            remote_timeout: policy.browser_login.remote_timeout,
+            outage_grace: policy.gateway.outage_grace,
+        };
         AuthorizationServer {
             store: self.store.clone(),
             config: Arc::clone(config),
             scopes: ScopeCatalog::new(&policy.gateway.scopes),
             identity,
+            sessions,
             clients: Clients::new(self.store.clone(), &policy.gateway.clients, documents),
             issuer: Arc::new(AccessTokenIssuer::new(Arc::clone(&self.keys))),
             revocations: Arc::clone(&self.revocations),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Store, StoreError, in_transaction, read, write};
 use crate::crypto::SecretHash;
 use crate::domain::code::CODE_TTL;
-use crate::domain::{AuthorizationCode, ClientId, Grant, GrantId, RefreshToken, SubjectId, UnixTime};
+use crate::domain::{AuthorizationCode, ClientId, Grant, GrantId, LoginSessionId, RefreshToken, SubjectId, UnixTime};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 
@@ -20,6 +20,8 @@ pub enum RevocationReason {
     CodeReplayed,
     /// A superseded refresh token came again (REFR-5).
     RefreshReplayed,
+    /// The identity provider ended the login it hangs on (IDP-13).
+    ProviderSessionEnded,
     /// Its static client left the configuration (STAT-4).
     ClientRemoved,
 }
@@ -30,6 +32,7 @@ impl RevocationReason {
         match self {
             Self::Client => "client",
             Self::CodeReplayed => "code_replayed",
+            Self::ProviderSessionEnded => "provider_session_ended",
             Self::RefreshReplayed => "refresh_replayed",
             Self::ClientRemoved => "client_removed",
         }
@@ -56,6 +59,7 @@ struct GrantRow {
     issuer: String,
     redirect_host: String,
     authenticated_at: i64,
+    login_session: Option<String>,
     created_at: i64,
     expires_at: i64,
     revoked_at: Option<i64>,
@@ -74,6 +78,7 @@ impl From<GrantRow> for Grant {
             issuer: row.issuer,
             redirect_host: row.redirect_host,
             authenticated_at: UnixTime(row.authenticated_at),
+            login_session: row.login_session.map(LoginSessionId::new),
             created_at: UnixTime(row.created_at),
             expires_at: UnixTime(row.expires_at),
             revoked_at: row.revoked_at.map(UnixTime),
@@ -120,7 +125,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn grant(&self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         const SQL: &str = "SELECT id, subject_id, client_id, resource, route, scope, origin, issuer, redirect_host, \
-                           authenticated_at, created_at, expires_at, revoked_at FROM grants WHERE id = $1";
+                           authenticated_at, login_session, created_at, expires_at, revoked_at FROM grants WHERE id = $1";
         let row: Option<GrantRow> =
             read!(self, |pool| sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
         Ok(row.map(Grant::from))

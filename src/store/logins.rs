@@ -4,7 +4,7 @@ use super::{Store, StoreError, in_transaction, read, text_hash, write};
 use crate::crypto::SecretHash;
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::{
-    Browser, BrowserId, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
+    Browser, BrowserId, Grant, GrantId, LoginSessionId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
 };
 
 #[derive(sqlx::FromRow)]
@@ -14,6 +14,7 @@ struct BrowserRow {
     subject_id: Option<String>,
     authenticated_at: Option<i64>,
     provider_session: Option<String>,
+    login_session: Option<String>,
     expires_at: i64,
 }
 
@@ -126,7 +127,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn browser(&self, token: &SecretHash, now: UnixTime) -> Result<Option<KnownBrowser>, StoreError> {
-        const SQL: &str = "SELECT id, token_hash, subject_id, authenticated_at, provider_session, expires_at \
+        const SQL: &str = "SELECT id, token_hash, subject_id, authenticated_at, provider_session, login_session, expires_at \
              FROM browsers WHERE (token_hash = $1 OR prior_token_hash = $1) AND expires_at > $2";
         let row: Option<BrowserRow> = read!(self, |pool| sqlx::query_as(SQL)
             .bind(token.as_bytes().as_slice())
@@ -139,6 +140,7 @@ impl Store {
                 subject: SubjectId::new(subject),
                 authenticated_at: UnixTime(at),
                 provider_session: row.provider_session,
+                login_session: row.login_session.map(LoginSessionId::new),
             });
             let browser = Browser { id: BrowserId::new(row.id), login, expires_at: UnixTime(row.expires_at) };
             if current { KnownBrowser::Current(browser) } else { KnownBrowser::Superseded(browser) }
@@ -157,13 +159,14 @@ impl Store {
         expires_at: UnixTime,
     ) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE browsers SET prior_token_hash = token_hash, token_hash = $2, subject_id = $3, \
-             authenticated_at = $4, provider_session = $5, expires_at = $6 WHERE id = $1";
+             authenticated_at = $4, provider_session = $5, login_session = $6, expires_at = $7 WHERE id = $1";
         write!(self, |pool| sqlx::query(SQL)
             .bind(browser.as_str())
             .bind(token.as_bytes().as_slice())
             .bind(login.subject.as_str())
             .bind(login.authenticated_at.0)
             .bind(&login.provider_session)
+            .bind(login.login_session.as_ref().map(LoginSessionId::as_str))
             .bind(expires_at.0)
             .execute(pool)
             .await
@@ -177,7 +180,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn sign_out(&self, browser: &BrowserId) -> Result<(), StoreError> {
         const BROWSER: &str = "UPDATE browsers SET subject_id = NULL, authenticated_at = NULL, \
-                               provider_session = NULL WHERE id = $1";
+                               provider_session = NULL, login_session = NULL WHERE id = $1";
         const PENDING: &str = "UPDATE transactions SET stage = 'awaiting_login', subject_id = NULL \
                                WHERE browser_id = $1 AND stage = 'awaiting_consent'";
         in_transaction!(self, |tx| {
@@ -357,8 +360,8 @@ impl Store {
         const DECIDE: &str = "UPDATE transactions SET stage = 'approved', grant_id = $3 WHERE id = $1 \
                               AND stage = 'awaiting_consent' AND subject_id = $2";
         const GRANT: &str = "INSERT INTO grants (id, subject_id, client_id, client_hash, resource, route, scope, origin, \
-             issuer, redirect_host, authenticated_at, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+             issuer, redirect_host, authenticated_at, login_session, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
         const CODE: &str = "INSERT INTO codes (code_hash, grant_id, client_id, redirect_uri, code_challenge, expires_at) \
                             VALUES ($1, $2, $3, $4, $5, $6)";
         let request = &transaction.request;
@@ -383,6 +386,7 @@ impl Store {
                     .bind(&grant.issuer)
                     .bind(&grant.redirect_host)
                     .bind(grant.authenticated_at.0)
+                    .bind(grant.login_session.as_ref().map(LoginSessionId::as_str))
                     .bind(grant.created_at.0)
                     .bind(grant.expires_at.0)
                     .execute(&mut *tx)

@@ -10,6 +10,7 @@ mod clients;
 mod documents;
 mod grants;
 mod keys;
+mod login_sessions;
 mod logins;
 mod open;
 mod purge;
@@ -21,6 +22,7 @@ pub use clients::StoredClient;
 pub use documents::DocumentRow;
 pub use grants::{NewRefreshToken, RevocationReason};
 pub use keys::{KeyKind, StoredKey};
+pub use login_sessions::NewLoginSession;
 pub use open::OpenError;
 pub use purge::Purged;
 

@@ -61,6 +61,10 @@ const STATEMENTS: &[(&str, &str)] = &[
         "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = client_documents.url_hash) ORDER BY fetched_at DESC LIMIT $2 OFFSET 10000)",
     ),
     (
+        "afterlife",
+        "DELETE FROM login_sessions WHERE id IN (SELECT id FROM login_sessions WHERE signed_in_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.login_session = login_sessions.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.login_session = login_sessions.id) LIMIT $2)",
+    ),
+    (
         "anonymous audit",
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 AND subject_id IS NULL ORDER BY at LIMIT $2)",
     ),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::admission::Context;
 use super::pages::{self, ErrorPage, PageLink};
 use crate::authorization::{RegisterError, TokenFailure};
-use crate::oauth::token::sanitize_description;
+use crate::oauth::token::{TokenErrorCode, sanitize_description};
 use crate::store::StoreError;
 
 /// Seconds a client should wait when the store is away.
@@ -60,7 +60,7 @@ pub fn token_failure(failure: &TokenFailure, context: &Context) -> Response {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"doorward\""));
         }
-        TokenFailure::Store(_) | TokenFailure::ClientUnreachable => {
+        _ if code == TokenErrorCode::TemporarilyUnavailable => {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         _ => {}

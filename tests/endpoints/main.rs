@@ -21,5 +21,6 @@ mod real_clients;
 mod refresh;
 mod register;
 mod replicas;
+mod session_sync;
 mod storage;
 mod token;

@@ -191,6 +191,8 @@ fn policies(provider_url: Option<&str>, gateway_options: &Value) -> Value {
     });
     if let Some(url) = provider_url {
         options["apiUrl"] = json!(url);
+        // Every refresh of a client asks the provider again.
+        options["sessionSyncSeconds"] = json!(1);
     }
     json!({
         "policies": [{

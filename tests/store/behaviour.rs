@@ -83,7 +83,12 @@ async fn a_login_gives_the_browser_a_new_value_and_the_old_one_proves_nobody(
     let (first, second) = (BrowserId::new("b1"), BrowserId::new("b2"));
     assert_eq!(store.adopt_browser(&first, &hash("old"), LATER, NOW).await.unwrap(), first);
     assert_eq!(store.adopt_browser(&second, &hash("old"), LATER, NOW).await.unwrap(), first);
-    let login = BrowserLogin { subject: person(1).id, authenticated_at: NOW, provider_session: Some("s".to_owned()) };
+    let login = BrowserLogin {
+        subject: person(1).id,
+        authenticated_at: NOW,
+        provider_session: Some("s".to_owned()),
+        login_session: None,
+    };
     store.sign_in(&first, &hash("new"), &login, LATER).await.unwrap();
 
     let current = store.browser(&hash("new"), NOW).await.unwrap().unwrap();

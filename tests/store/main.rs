@@ -6,5 +6,6 @@
 mod postgres;
 
 mod behaviour;
+mod login_sessions;
 mod refreshing;
 mod world;

@@ -121,6 +121,7 @@ pub fn grant(name: &str, expires_at: UnixTime) -> Grant {
         issuer: "https://gw.example".to_owned(),
         redirect_host: "127.0.0.1:5".to_owned(),
         authenticated_at: NOW,
+        login_session: None,
         created_at: NOW,
         expires_at,
         revoked_at: None,
@@ -143,12 +144,18 @@ pub fn refresh(secret: &str, grant: &str, generation: i64) -> NewRefreshToken {
 
 /// A grant named `name` whose code `code:<name>` is not redeemed yet.
 pub async fn approved(store: &Store, name: &str) -> Grant {
+    let grant = grant(name, UnixTime(NOW.0 + 60));
+    approved_as(store, &grant).await;
+    grant
+}
+
+/// The same for a grant that is told in full.
+pub async fn approved_as(store: &Store, grant: &Grant) {
+    let name = &grant.id;
     let browser = BrowserId::new(format!("br:{name}"));
     let subject = person(1).id;
     let waiting = transaction(&format!("tx:{name}"), Stage::AwaitingConsent { subject }, Some(&browser));
     store.create_transaction(&waiting).await.unwrap();
-    let grant = grant(name, UnixTime(NOW.0 + 60));
     let code = hash(&format!("code:{name}"));
-    assert!(store.approve(&waiting, &grant, &code, UnixTime(NOW.0 + 60)).await.unwrap());
-    grant
+    assert!(store.approve(&waiting, grant, &code, UnixTime(NOW.0 + 60)).await.unwrap());
 }

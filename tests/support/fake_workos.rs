@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use doorward::domain::random::random_id;
-use doorward::domain::{Clock as _, SystemClock, SystemRandom};
+use doorward::domain::{Clock, SystemClock, SystemRandom};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -73,6 +73,14 @@ pub struct Behaviour {
     pub algorithm: Option<Algorithm>,
     /// The key set answers 503.
     pub jwks_down: bool,
+    /// The refresh grant answers with this status and body, before it looks at the token.
+    pub fail_refresh: Option<(u16, String)>,
+    /// The refresh grant does its work, and the connection breaks before the answer is through.
+    pub lose_refresh_answer: bool,
+    /// The management interface answers 503.
+    pub management_down: bool,
+    /// Slugs of the person's roles, as memberships and new tokens have them.
+    pub roles: Option<Vec<String>>,
     /// Members to set in the token's claims; null takes one out.
     pub claims: Option<Value>,
     /// The same for the answer of `authenticate`.
@@ -99,7 +107,10 @@ struct Environment {
     refresh_tokens: HashMap<String, Session>,
     exchanges: Vec<Value>,
     jwks_fetches: usize,
+    /// Reads of the management interface.
+    management_reads: usize,
     ended_sessions: Vec<String>,
+    clock: Arc<dyn Clock>,
 }
 
 struct IssuedCode {
@@ -168,12 +179,17 @@ impl FakeWorkOs {
             refresh_tokens: HashMap::new(),
             exchanges: Vec::new(),
             jwks_fetches: 0,
+            management_reads: 0,
             ended_sessions: Vec::new(),
+            clock: Arc::new(SystemClock),
         }));
         let router = Router::new()
             .route("/user_management/authorize", get(authorize))
             .route("/user_management/authenticate", post(authenticate))
             .route("/user_management/sessions/logout", get(logout))
+            .route("/user_management/users/{id}", get(read_user))
+            .route("/user_management/users/{id}/sessions", get(list_sessions))
+            .route("/user_management/organization_memberships", get(list_memberships))
             .route("/sso/jwks/{client_id}", get(jwks))
             .with_state(Arc::clone(&shared));
         #[expect(clippy::disallowed_methods, reason = "a double need not drain")]
@@ -198,6 +214,40 @@ impl FakeWorkOs {
     /// Changes how it answers from now on.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.environment().behaviour);
+    }
+
+    /// Dates its tokens by this clock from now on.
+    pub fn follow(&self, clock: Arc<dyn Clock>) {
+        self.environment().clock = clock;
+    }
+
+    /// Refresh grants that were asked for.
+    pub fn refreshes(&self) -> usize {
+        self.exchanges().iter().filter(|body| body["grant_type"] == "refresh_token").count()
+    }
+
+    pub fn management_reads(&self) -> usize {
+        self.environment().management_reads
+    }
+
+    /// Ends every session, as an administrator would in the dashboard.
+    pub fn revoke_sessions(&self) {
+        self.environment().refresh_tokens.clear();
+    }
+
+    /// Takes a person out of the environment with everything that hangs on them.
+    pub fn delete_user(&self, email: &str) {
+        let mut environment = self.environment();
+        environment.users.retain(|user| user["email"] != email);
+        environment.refresh_tokens.retain(|_, session| session.user["email"] != email);
+    }
+
+    /// What the user record of a person says from now on.
+    pub fn change_user(&self, email: &str, changes: &Value) {
+        let mut environment = self.environment();
+        for user in environment.users.iter_mut().filter(|user| user["email"] == email) {
+            patch(user, Some(changes));
+        }
     }
 
     /// Signs with a new key from now on, and forgets the old one.
@@ -331,8 +381,23 @@ impl Environment {
         match text("grant_type") {
             "authorization_code" => self.redeem_code(body),
             "refresh_token" => {
-                let spent = self.refresh_tokens.remove(text("refresh_token"));
-                spent.ok_or_else(|| coded(400, "invalid_grant", "Invalid refresh token"))
+                if let Some((status, body)) = self.behaviour.fail_refresh.clone() {
+                    return Err(raw(status, body));
+                }
+                let token = text("refresh_token");
+                let mut spent = self
+                    .refresh_tokens
+                    .get(token)
+                    .cloned()
+                    .ok_or_else(|| coded(400, "invalid_grant", "Invalid refresh token"))?;
+                let keeps = self.behaviour.answer.as_ref().is_some_and(|answer| answer["refresh_token"].is_null());
+                if !keeps {
+                    self.refresh_tokens.remove(token);
+                }
+                if let Some(user) = self.users.iter().find(|user| user["id"] == spent.user["id"]) {
+                    spent.user = user.clone();
+                }
+                Ok(spent)
             }
             _ => Err(oauth_error(400, "unsupported_grant_type", "This grant type is not known.")),
         }
@@ -371,7 +436,7 @@ impl Environment {
     }
 
     fn access_token(&self, session: &Session) -> String {
-        let now = SystemClock.now().0;
+        let now = self.clock.now().0;
         let mut claims = json!({
             "iss": self.issuer(),
             "sub": session.user["id"],
@@ -385,6 +450,10 @@ impl Environment {
             "iat": now,
             "exp": now + TOKEN_LIFE,
         });
+        if let Some(roles) = &self.behaviour.roles {
+            claims["role"] = json!(roles.first());
+            claims["roles"] = json!(roles);
+        }
         patch(&mut claims, self.behaviour.claims.as_ref());
         let mut header = Header::new(self.behaviour.algorithm.unwrap_or(Algorithm::RS256));
         header.kid =
@@ -430,10 +499,71 @@ async fn authenticate(State(shared): State<Shared>, headers: HeaderMap, body: By
     if let Some((status, body)) = environment.behaviour.fail.clone() {
         return raw(status, body);
     }
-    match environment.redeem(&body) {
+    let answer = match environment.redeem(&body) {
         Ok(session) => environment.issue(session),
         Err(refusal) => refusal,
+    };
+    if environment.behaviour.lose_refresh_answer && body["grant_type"] == "refresh_token" {
+        return cut(answer);
     }
+    answer
+}
+
+/// The head of an answer, and a connection that breaks where its body should come.
+fn cut(answer: Response) -> Response {
+    let (head, _) = answer.into_parts();
+    let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut")) });
+    Response::from_parts(head, axum::body::Body::from_stream(broken))
+}
+
+/// The management interface: the API key as a bearer token, and `found` as what there is.
+fn managed(shared: &Shared, headers: &HeaderMap, found: impl FnOnce(&Environment) -> Option<Value>) -> Response {
+    let mut environment = shared.lock().unwrap();
+    environment.management_reads += 1;
+    let key = format!("Bearer {API_KEY}");
+    if headers.get(header::AUTHORIZATION).is_none_or(|value| value.as_bytes() != key.as_bytes()) {
+        return answer(401, &json!({ "message": "Unauthorized" }));
+    }
+    if environment.behaviour.management_down {
+        return answer(503, &json!({ "message": "Service Unavailable" }));
+    }
+    match found(&environment) {
+        Some(body) => answer(200, &body),
+        None => coded(404, "entity_not_found", "Not Found"),
+    }
+}
+
+async fn read_user(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    managed(&shared, &headers, |environment| environment.users.iter().find(|user| user["id"] == id.as_str()).cloned())
+}
+
+async fn list_sessions(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    managed(&shared, &headers, |environment| {
+        environment.users.iter().find(|user| user["id"] == id.as_str())?;
+        let live = environment.refresh_tokens.values().filter(|session| session.user["id"] == id.as_str());
+        let data: Vec<Value> = live
+            .map(|session| json!({ "object": "session", "id": session.id, "user_id": id, "status": "active" }))
+            .collect();
+        Some(json!({ "object": "list", "data": data, "list_metadata": { "before": null, "after": null } }))
+    })
+}
+
+async fn list_memberships(
+    State(shared): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    managed(&shared, &headers, |environment| {
+        let roles = environment.behaviour.roles.clone().unwrap_or_else(|| vec!["member".into(), "auditor".into()]);
+        let roles: Vec<Value> = roles.iter().map(|slug| json!({ "slug": slug })).collect();
+        let membership = json!({
+            "object": "organization_membership", "user_id": query.get("user_id"), "organization_id": ORGANIZATION,
+            "status": "active", "role": roles.first(), "roles": roles,
+        });
+        let known = query.get("organization_id").is_some_and(|organization| organization == ORGANIZATION);
+        let data = if known { vec![membership] } else { Vec::new() };
+        Some(json!({ "object": "list", "data": data, "list_metadata": { "before": null, "after": null } }))
+    })
 }
 
 async fn jwks(State(shared): State<Shared>, Path(client_id): Path<String>) -> Response {
@@ -453,6 +583,8 @@ async fn logout(State(shared): State<Shared>, Query(query): Query<HashMap<String
     let (Some(session), Some(return_to)) = (query.get("session_id"), query.get("return_to")) else {
         return coded(400, "invalid_request", "session_id and return_to are needed");
     };
-    shared.lock().unwrap().ended_sessions.push(session.clone());
+    let mut environment = shared.lock().unwrap();
+    environment.refresh_tokens.retain(|_, live| live.id != *session);
+    environment.ended_sessions.push(session.clone());
     Redirect::to(return_to).into_response()
 }

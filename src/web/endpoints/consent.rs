@@ -330,6 +330,16 @@ pub(super) fn refused(error: &ConsentError, context: &Context) -> Response {
             },
             context,
         ),
+        ConsentError::ProviderUnavailable => respond::trouble(
+            Trouble {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                title: "Your sign-in could not be confirmed right now",
+                message: "The identity provider does not answer. Nothing was granted.".to_owned(),
+                next_steps: &["Wait a moment and send the page again."],
+                link: None,
+            },
+            context,
+        ),
         ConsentError::Client(ClientError::Unreachable(cause)) => respond::trouble(
             Trouble {
                 status: StatusCode::SERVICE_UNAVAILABLE,
