@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::domain::{Client, ClientId, UnixTime};
+use super::self_describing;
+use crate::crypto::Sealer;
+use crate::domain::{Client, ClientId, Random, UnixTime};
 use crate::oauth::client_id_metadata::{ClientIdUrl, looks_like_url};
 use crate::outbound::{ClientDocumentError, ClientDocuments};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredClient};
 
 /// Why there is no client to go on with.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +32,22 @@ pub struct Clients {
     configured: HashMap<ClientId, Client>,
     /// `None` with `cimdEnabled: false`.
     documents: Option<Arc<ClientDocuments>>,
+    sealer: Sealer,
+    /// `maxClients`.
+    max_registered: u64,
 }
 
 impl Clients {
     #[must_use]
-    pub fn new(store: Store, configured: &[Client], documents: Option<Arc<ClientDocuments>>) -> Self {
+    pub fn new(
+        store: Store,
+        configured: &[Client],
+        documents: Option<Arc<ClientDocuments>>,
+        sealer: Sealer,
+        max_registered: u64,
+    ) -> Self {
         let configured = configured.iter().map(|client| (client.id.clone(), client.clone())).collect();
-        Self { store, configured, documents }
+        Self { store, configured, documents, sealer, max_registered }
     }
 
     /// # Errors
@@ -49,10 +60,38 @@ impl Clients {
         if looks_like_url(id.as_str()) {
             return self.by_document(id.as_str(), now).await;
         }
-        match self.store.registered_client(&id).await? {
+        match self.registered(&id, now).await? {
             Some(stored) => Ok(stored.client),
             None => Err(ClientError::Unknown),
         }
+    }
+
+    /// A registration; one that the store lost is revived from what its id says of itself (DCR-10).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn registered(&self, id: &ClientId, now: UnixTime) -> Result<Option<StoredClient>, StoreError> {
+        if let Some(stored) = self.store.registered_client(id).await? {
+            return Ok(Some(stored));
+        }
+        let Some(stored) = self_describing::registration_of(id, &self.sealer) else { return Ok(None) };
+        if !self.store.revive_client(&stored, self.max_registered, now).await? {
+            return Ok(None);
+        }
+        tracing::info!(event = "mcp_auth_client_revived", clientId = %id);
+        Ok(Some(stored))
+    }
+
+    /// Stores a fresh registration, under an id that says what was registered where that fits into one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn register(&self, mut stored: StoredClient, random: &dyn Random) -> Result<Client, StoreError> {
+        if let Some(id) = self_describing::id_of(&stored, &self.sealer, random) {
+            stored.client.id = id;
+        }
+        self.store.register_client(&stored, self.max_registered).await?;
+        Ok(stored.client)
     }
 
     async fn by_document(&self, id: &str, now: UnixTime) -> Result<Client, ClientError> {

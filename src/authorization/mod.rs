@@ -17,6 +17,7 @@ mod login_sessions;
 mod refresh_grant;
 mod register;
 mod revoke;
+mod self_describing;
 mod token;
 
 use std::sync::Arc;

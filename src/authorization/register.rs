@@ -50,8 +50,8 @@ impl AuthorizationServer {
         let secret = metadata.auth_method.uses_secret().then(|| self.secret("cs_"));
         let management = self.secret("rat_");
         let client = self.client_from(id, &metadata, secret.as_ref());
-        let stored = StoredClient { client: client.clone(), management_hash: Some(management.hash()) };
-        self.store.register_client(&stored, self.options().max_clients).await?;
+        let stored = StoredClient { client, management_hash: Some(management.hash()) };
+        let client = self.clients.register(stored, &*self.random).await?;
         self.audit(AuditRecord {
             client: Some(&client.id),
             ..AuditRecord::new("mcp_auth_client_registered", self.now())
@@ -175,7 +175,7 @@ impl AuthorizationServer {
 
     /// The registration that `token` manages, and the token.
     async fn managed(&self, id: &str, token: &str) -> Result<(Client, Secret), ManagementError> {
-        let stored = self.store.registered_client(&ClientId::new(id)).await?;
+        let stored = self.clients.registered(&ClientId::new(id), self.now()).await?;
         match stored {
             Some(StoredClient { client, management_hash: Some(hash) }) if hash == SecretHash::of(token.as_bytes()) => {
                 Ok((client, Secret::presented(token)))

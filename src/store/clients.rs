@@ -20,6 +20,11 @@ struct ClientRow {
 
 /// How many of the oldest never-used registrations make room at once when the cap is reached.
 const EVICTION_BATCH: i64 = 100;
+/// Keeps an id from being revived: `$2` is 1 when it was deleted, which nothing takes back, 0 when it was changed.
+const ENTOMB: &str = "INSERT INTO client_tombstones (id_hash, deleted, used, at) \
+     VALUES ($1, $2, (SELECT COALESCE(MAX(used), 0) FROM clients WHERE id_hash = $1), $3) \
+     ON CONFLICT (id_hash) DO UPDATE SET at = excluded.at, \
+         deleted = CASE WHEN excluded.deleted = 1 THEN 1 ELSE client_tombstones.deleted END";
 
 impl Store {
     /// Stores a registration. Above `max_clients`, the registrations that were never used and lay idle the
@@ -28,8 +33,27 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn register_client(&self, stored: &StoredClient, max_clients: u64) -> Result<(), StoreError> {
+        self.insert_client(stored, max_clients, stored.client.issued_at).await.map(drop)
+    }
+
+    /// Stores a registration again that was lost; `false` when it was deleted on purpose, or changed since it was
+    /// made (DCR-10).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revive_client(
+        &self,
+        stored: &StoredClient,
+        max_clients: u64,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.insert_client(stored, max_clients, now).await
+    }
+
+    async fn insert_client(&self, stored: &StoredClient, max_clients: u64, now: UnixTime) -> Result<bool, StoreError> {
+        const TOMBSTONE: &str = "SELECT COUNT(*) FROM client_tombstones WHERE id_hash = $1";
         const INSERT: &str = "INSERT INTO clients (id, id_hash, document, management_hash, created_at, last_used_at) \
-                              VALUES ($1, $2, $3, $4, $5, $5)";
+                              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
         const COUNT: &str = "SELECT COUNT(*) FROM clients";
         const EVICT: &str = "DELETE FROM clients WHERE id IN (SELECT id FROM clients \
              WHERE id <> $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash \
@@ -38,31 +62,37 @@ impl Store {
         let document = serde_json::to_string(&stored.client).map_err(|_| StoreError::Unreadable("client"))?;
         let management = stored.management_hash.map(|hash| hash.as_bytes().to_vec());
         let id = stored.client.id.as_str();
-        let now = stored.client.issued_at.0;
         let cap = i64::try_from(max_clients).unwrap_or(i64::MAX);
-        in_transaction!(self, |tx| {
+        let inserted = in_transaction!(self, |tx| {
+            let tombstones: i64 = sqlx::query_scalar(TOMBSTONE).bind(text_hash(id)).fetch_one(&mut *tx).await?;
+            if tombstones > 0 {
+                return Ok(false);
+            }
             sqlx::query(INSERT)
                 .bind(id)
                 .bind(text_hash(id))
                 .bind(&document)
                 .bind(&management)
-                .bind(now)
+                .bind(stored.client.issued_at.0)
+                .bind(now.0)
                 .execute(&mut *tx)
                 .await?;
             let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *tx).await?;
             if count > cap {
                 let surplus = (count - cap).max(EVICTION_BATCH.min(cap / 10));
-                sqlx::query(EVICT).bind(id).bind(now).bind(surplus).execute(&mut *tx).await?;
+                sqlx::query(EVICT).bind(id).bind(now.0).bind(surplus).execute(&mut *tx).await?;
             }
+            true
         });
-        Ok(())
+        Ok(inserted)
     }
 
     /// # Errors
     /// [`StoreError`].
     pub async fn registered_client(&self, id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
         // By hash: a stranger's text may hold what PostgreSQL takes for no text at all (NUL).
-        const SQL: &str = "SELECT document, management_hash FROM clients WHERE id_hash = $1";
+        const SQL: &str = "SELECT document, management_hash FROM clients WHERE id_hash = $1 \
+             AND NOT EXISTS (SELECT 1 FROM client_tombstones WHERE client_tombstones.id_hash = $1 AND deleted = 1)";
         let row: Option<ClientRow> =
             read!(self, |pool| sqlx::query_as(SQL).bind(text_hash(id.as_str())).fetch_optional(pool).await)?;
         row.map(|row| {
@@ -74,20 +104,18 @@ impl Store {
         .transpose()
     }
 
-    /// Replaces the metadata of a registration (RFC 7592 §2.2).
+    /// Replaces the metadata of a registration (RFC 7592 §2.2). From now on its id says what no longer holds.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn update_client(&self, client: &Client, now: UnixTime) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE clients SET document = $2, last_used_at = $3 WHERE id = $1";
         let document = serde_json::to_string(client).map_err(|_| StoreError::Unreadable("client"))?;
-        write!(self, |pool| sqlx::query(SQL)
-            .bind(client.id.as_str())
-            .bind(&document)
-            .bind(now.0)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        let id = client.id.as_str();
+        in_transaction!(self, |tx| {
+            sqlx::query(SQL).bind(id).bind(&document).bind(now.0).execute(&mut *tx).await?;
+            sqlx::query(ENTOMB).bind(text_hash(id)).bind(0_i64).bind(now.0).execute(&mut *tx).await?;
+        });
         Ok(())
     }
 
@@ -111,6 +139,7 @@ impl Store {
         const REVOKE: &str = "UPDATE grants SET revoked_at = $2, revoked_because = 'client_deleted' \
                               WHERE client_hash = $1 AND revoked_at IS NULL RETURNING id";
         let ended: Vec<String> = in_transaction!(self, |tx| {
+            sqlx::query(ENTOMB).bind(text_hash(id.as_str())).bind(1_i64).bind(now.0).execute(&mut *tx).await?;
             sqlx::query(DELETE).bind(id.as_str()).execute(&mut *tx).await?;
             sqlx::query(FORGET).bind(text_hash(id.as_str())).execute(&mut *tx).await?;
             sqlx::query_scalar(REVOKE).bind(text_hash(id.as_str())).bind(now.0).fetch_all(&mut *tx).await?

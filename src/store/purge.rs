@@ -60,6 +60,11 @@ const STATEMENTS: &[(&str, &str)] = &[
         "now",
         "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = client_documents.url_hash) ORDER BY fetched_at DESC LIMIT $2 OFFSET 10000)",
     ),
+    // Anyone can register and delete: of clients that nobody ever let in, the newest tombstones stay (DCR-11).
+    (
+        "now",
+        "DELETE FROM client_tombstones WHERE id_hash IN (SELECT id_hash FROM client_tombstones WHERE used = 0 AND at <= $1 ORDER BY at DESC LIMIT $2 OFFSET 100000)",
+    ),
     (
         "afterlife",
         "DELETE FROM login_sessions WHERE id IN (SELECT id FROM login_sessions WHERE signed_in_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.login_session = login_sessions.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.login_session = login_sessions.id) LIMIT $2)",

@@ -1,5 +1,9 @@
 //! Registration (DCR), its management, and static clients (STAT).
 
+use std::time::Duration;
+
+use doorward::crypto::KeyMaterial;
+use doorward::domain::ClientId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -173,4 +177,134 @@ async fn a_configured_client_works_without_registration_and_ends_with_its_entry(
     oauth_error(desk.refresh(desk_tokens["refresh_token"].as_str().unwrap()).await, 401, "invalid_client").await;
     let access = desk_tokens["access_token"].as_str().unwrap();
     assert_eq!(desk.call("two", access).await.status(), StatusCode::UNAUTHORIZED, "its grants are revoked");
+}
+
+/// Takes out everything that lies idle, the registrations among it.
+async fn lose_idle_registrations(gateway: &TestGateway) {
+    gateway.clock.advance(400 * 86_400);
+    let now = doorward::domain::Clock::now(&*gateway.clock);
+    while gateway.assembly.store.purge(now, Duration::from_secs(90 * 86_400), 500).await.unwrap().more {}
+}
+
+async fn is_stored(gateway: &TestGateway, id: &str) -> bool {
+    gateway.assembly.store.registered_client(&ClientId::new(id)).await.unwrap().is_some()
+}
+
+// DCR-10, DCR-8, CODE-2
+#[tokio::test]
+async fn an_id_that_the_store_lost_costs_a_new_consent_only() {
+    let gateway = TestGateway::start().await;
+    let body = json!({ "client_name": "Visual Studio Code", "redirect_uris": [REDIRECT], "client_uri": "https://x.example",
+                       "token_endpoint_auth_method": "client_secret_post", "application_type": "native" });
+    let client = TestClient::register_with(&gateway, &body).await;
+    assert!(client.id.len() < 800, "{}", client.id.len());
+    let tokens = client.connect("one").await;
+    lose_idle_registrations(&gateway).await;
+    assert!(!is_stored(&gateway, &client.id).await);
+
+    // Its grants are gone, it is not: the code that makes a client ask its person again.
+    oauth_error(client.refresh(tokens["refresh_token"].as_str().unwrap()).await, 400, "invalid_grant").await;
+    assert!(is_stored(&gateway, &client.id).await);
+    client.connect("one").await;
+    let wrong = TestClient {
+        secret: Some("cs_wrong".to_owned()),
+        http: client.http.clone(),
+        id: client.id.clone(),
+        redirect_uri: client.redirect_uri.clone(),
+        gateway: &gateway,
+    };
+    oauth_error(wrong.refresh("rt_x").await, 401, "invalid_client").await;
+
+    // Another store under the same key has never seen it; one under another key takes it for made up.
+    let restored = TestGateway::start().await;
+    let again = TestClient {
+        gateway: &restored,
+        http: http(),
+        id: client.id.clone(),
+        redirect_uri: REDIRECT.to_owned(),
+        secret: client.secret.clone(),
+    };
+    again.connect("two").await;
+    let settings = |settings: &mut doorward::runtime::Settings| settings.secret_keys = vec![KeyMaterial::new([8; 32])];
+    let foreign = TestGateway::start_with(Options { settings: Box::new(settings), ..Options::default() }).await;
+    let stranger = TestClient {
+        gateway: &foreign,
+        http: http(),
+        id: client.id.clone(),
+        redirect_uri: REDIRECT.to_owned(),
+        secret: None,
+    };
+    let page = Browser::new().get(&stranger.authorize_url("one", &[])).await;
+    assert_eq!((page.status, page.location), (StatusCode::BAD_REQUEST, None));
+    assert!(!is_stored(&foreign, &client.id).await);
+}
+
+// DCR-10, DCR-11
+#[tokio::test]
+async fn a_registration_that_made_room_for_others_is_still_known() {
+    let options = r#""maxClients": 3"#.to_owned();
+    let gateway = TestGateway::start_with(Options { gateway: options, ..Options::default() }).await;
+    let first = TestClient::register(&gateway).await;
+    for _ in 0..5 {
+        gateway.clock.advance(1);
+        TestClient::register(&gateway).await;
+    }
+    assert!(!is_stored(&gateway, &first.id).await);
+    first.connect("one").await;
+}
+
+// DCR-10, DCR-14
+#[tokio::test]
+async fn an_id_is_not_revived_once_its_registration_was_deleted_or_changed() {
+    let gateway = TestGateway::start().await;
+    let http = http();
+    let body = json!({ "redirect_uris": [REDIRECT, "https://old.example/cb"], "token_endpoint_auth_method": "none" });
+    let mut registered = Vec::new();
+    for _ in 0..3 {
+        let answer: Value = register(&gateway, &body).await.json().await.unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        registered.push((text("client_id"), text("registration_client_uri"), text("registration_access_token")));
+    }
+    let manage = |method: reqwest::Method, number: usize| {
+        let (_, url, token) = &registered[number];
+        http.request(method, url).bearer_auth(token)
+    };
+    // The first is deleted at once, the second after the store lost it, the third gives up a redirect.
+    assert_eq!(manage(reqwest::Method::DELETE, 0).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let narrowed = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    let changed = manage(reqwest::Method::PUT, 2).json(&narrowed).send().await.unwrap();
+    assert_eq!(changed.status(), StatusCode::OK);
+    assert!(is_stored(&gateway, &registered[2].0).await);
+    lose_idle_registrations(&gateway).await;
+    assert_eq!(manage(reqwest::Method::DELETE, 1).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+
+    for (number, (id, _, _)) in registered.iter().enumerate() {
+        let client = TestClient {
+            gateway: &gateway,
+            http: http.clone(),
+            id: id.clone(),
+            redirect_uri: REDIRECT.to_owned(),
+            secret: None,
+        };
+        let page = Browser::new().get(&client.authorize_url("one", &[])).await;
+        assert_eq!((page.status, page.location), (StatusCode::BAD_REQUEST, None), "{number}");
+        oauth_error(client.refresh("rt_x").await, 401, "invalid_client").await;
+        let read = manage(reqwest::Method::GET, number).send().await.unwrap();
+        assert_eq!(read.status(), StatusCode::UNAUTHORIZED, "{number}");
+    }
+}
+
+// DCR-10, DCR-12: what does not fit into an id of 2 KiB gets a plain one, and everything else works.
+#[tokio::test]
+async fn a_registration_too_large_for_its_id_gets_a_plain_one() {
+    let gateway = TestGateway::start().await;
+    let mut uris = vec![REDIRECT.to_owned()];
+    uris.extend((0..10).map(|number| format!("https://a.example/{number}/{}", "x".repeat(300))));
+    let client =
+        TestClient::register_with(&gateway, &json!({ "redirect_uris": uris, "token_endpoint_auth_method": "none" }))
+            .await;
+    assert!(client.id.len() < 40);
+    client.connect("one").await;
+    lose_idle_registrations(&gateway).await;
+    oauth_error(client.refresh("rt_x").await, 401, "invalid_client").await;
 }

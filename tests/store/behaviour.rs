@@ -274,3 +274,29 @@ async fn a_purge_takes_what_has_expired_and_leaves_what_lives(#[values(Kind::Sql
     assert!(store.person(&person(1).id).await.unwrap().is_some(), "and its person");
     assert!(store.registered_client(&client(2, NOW).id).await.unwrap().is_none(), "idle for 90 days");
 }
+
+// DCR-10
+#[rstest]
+#[tokio::test]
+async fn a_lost_registration_is_revived_unless_it_was_deleted_or_changed(
+    #[values(Kind::Sqlite, Kind::Postgres)] kind: Kind,
+) {
+    let world = World::open(kind).await;
+    let store = &world.store;
+    let stored = |number| StoredClient { client: client(number, NOW), management_hash: Some(hash("m")) };
+    assert!(store.revive_client(&stored(1), 10, LATER).await.unwrap());
+    assert!(store.revive_client(&stored(1), 10, LATER).await.unwrap(), "also by two at once");
+    assert_eq!(store.registered_client(&client(1, NOW).id).await.unwrap().unwrap().client.issued_at, NOW);
+    store.update_client(&client(1, NOW), LATER).await.unwrap();
+    assert!(store.registered_client(&client(1, NOW).id).await.unwrap().is_some(), "changed and there");
+    while store.purge(UnixTime(NOW.0 + 100 * 86_400), Duration::from_secs(60), 100).await.unwrap().more {}
+    assert!(store.registered_client(&client(1, NOW).id).await.unwrap().is_none());
+    assert!(!store.revive_client(&stored(1), 10, LATER).await.unwrap());
+
+    store.register_client(&stored(2), 10).await.unwrap();
+    for _ in 0..2 {
+        store.delete_client(&client(2, NOW).id, LATER).await.unwrap();
+        assert!(!store.revive_client(&stored(2), 10, LATER).await.unwrap());
+    }
+    assert!(store.registered_client(&client(2, NOW).id).await.unwrap().is_none());
+}
