@@ -197,6 +197,7 @@ impl LoginSessions {
             ..session.clone()
         };
         self.store.change_login_session(session.version, &settled).await?;
+        tracing::info!(event = "mcp_auth_session_confirmed", subjectId = %session.subject);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Official clients × login providers: the whole journey, and a call after the access token expired.
 //!
-//! REFR-1, REFR-3, AUTHZ-12, DISC-1, DISC-10, DCR-2, STRM-5 from the outside.
+//! REFR-1, REFR-3, AUTHZ-12, DISC-1, DISC-10, DCR-2, STRM-5, IDP-12 from the outside.
 
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ fn the_python_client_logs_in_calls_and_refreshes(
     command.arg(world.mcp_url(slug)).args(["--era", era, "--wait", &PAST_EXPIRY.to_string()]);
     let said = run("python_sdk.py", &mut command, LIMIT);
     assert!(said.contains("PASS"), "{said}");
+    world.assert_provider_was_asked_again();
 }
 
 #[rstest]
@@ -41,6 +42,7 @@ fn the_typescript_clients_log_in_call_and_refresh(
     command.arg(world.mcp_url(slug)).args(["--sdk", sdk, "--wait", &PAST_EXPIRY.to_string()]);
     let said = run("ts_sdk.mjs", &mut command, LIMIT);
     assert!(said.contains("PASS"), "{said}");
+    world.assert_provider_was_asked_again();
 }
 
 #[rstest]
@@ -54,4 +56,5 @@ async fn the_rust_client_logs_in_calls_and_refreshes(
     let mcp_url = world.mcp_url(slug);
     let journey = rmcp_client::journey(&mcp_url, Duration::from_secs(PAST_EXPIRY));
     tokio::time::timeout(LIMIT, journey).await.expect("the journey ends in time");
+    world.assert_provider_was_asked_again();
 }

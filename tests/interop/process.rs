@@ -70,9 +70,14 @@ impl Running {
         }
     }
 
-    /// The end of what the child wrote, for a message.
+    /// What the child wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of it, for a message.
     pub fn log_tail(&self) -> String {
-        tail(&std::fs::read_to_string(&self.log).unwrap_or_default())
+        tail(&self.log())
     }
 }
 

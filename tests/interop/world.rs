@@ -27,7 +27,7 @@ pub enum Login {
 
 /// Everything of one test. Fields drop in order: the gateway first.
 pub struct World {
-    _gateway: Running,
+    gateway: Running,
     /// `http://localhost:PORT`
     pub origin: String,
     /// The upstream of `/mcp/python`, straight.
@@ -72,12 +72,19 @@ impl World {
             .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
             .args(setup.arguments);
         let gateway = start_gateway(folder.path(), &mut command, port);
-        Self { _gateway: gateway, origin, python_upstream, _provider: provider, _upstreams: upstreams, _folder: folder }
+        Self { gateway, origin, python_upstream, _provider: provider, _upstreams: upstreams, _folder: folder }
     }
 
     /// The MCP endpoint of a route.
     pub fn mcp_url(&self, slug: &str) -> String {
         format!("{}/mcp/{slug}", self.origin)
+    }
+
+    /// Checks that the gateway asked the provider again about the person, and understood its answer.
+    pub fn assert_provider_was_asked_again(&self) {
+        let log = self.gateway.log();
+        assert!(log.contains("mcp_auth_session_confirmed"), "{log}");
+        assert!(!log.contains("mcp_auth_session_sync_failed"), "{log}");
     }
 }
 
