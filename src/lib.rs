@@ -19,8 +19,9 @@
 //! | 2 | `outbound` | | fetching URLs that strangers name |
 //! | 2 | `identity` | | the conversation with the identity provider |
 //! | 2 | `telemetry` | `store` | how events are written, the audit trail |
-//! | 3 | `authorization` | | the authorization server, free of HTTP |
-//! | 3 | `proxy` | | the way to the MCP servers: authenticate, strip, forward |
+//! | 3 | `access` | | who may use what |
+//! | 3 | `authorization` | `access` | the authorization server, free of HTTP |
+//! | 3 | `proxy` | `access` | the way to the MCP servers: authenticate, strip, forward |
 //! | 3 | `demo` | | the MCP server that `dev` brings along |
 //! | 4 | `web` | | the URL table, endpoints, pages |
 //! | 5 | `runtime` | | listener, signals, background work |
@@ -38,6 +39,7 @@
 //! | `askama` | `web` |
 //! | `clap` | `cli` |
 
+pub mod access;
 pub mod authorization;
 pub mod cli;
 pub mod config;

@@ -8,7 +8,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::AuthorizationServer;
+use super::access::NotIssued;
 use super::clients::ClientError;
+use super::login::client_answer;
 use crate::config::model::RedirectAllowance;
 use crate::domain::browser::KnownBrowser;
 use crate::domain::client::GrantType;
@@ -316,7 +318,14 @@ impl AuthorizationServer {
         let transaction = self.store.transaction(&id, now).await?.ok_or(StoreError::Unreadable("transaction"))?;
         self.audit(AuditRecord { reason: Some("auto_approve"), ..AuditRecord::new("mcp_auth_consent_approved", now) })
             .await;
-        Ok(self.issue_code(&transaction, &login).await?)
+        self.issue_code(&transaction, &login).await.map_err(|error| match error {
+            NotIssued::Refused(refusal) => {
+                let description = format!("this person may not use the server: {refusal}");
+                let answer = client_answer(&transaction, AuthorizationErrorCode::AccessDenied, &description);
+                AuthorizeError::Client(Box::new(answer))
+            }
+            NotIssued::Store(error) => error.into(),
+        })
     }
 }
 

@@ -4,10 +4,12 @@
 //! record of one). The code is derived from the transaction, so two submissions give one code.
 
 use super::AuthorizationServer;
+use super::access::NotIssued;
 use super::authorize::{ClientAnswer, answer};
 use super::clients::ClientError;
 use super::login::client_answer;
 use super::login_sessions::SessionError;
+use crate::access::AccessRefusal;
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::code::CODE_TTL;
 use crate::domain::{BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId};
@@ -17,12 +19,13 @@ use crate::store::{AuditRecord, StoreError};
 
 /// What a visit to a transaction's page shows.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "made once for a page and taken apart at once")]
 pub enum ConsentView {
     /// Nobody is signed in yet: the page before the provider (CONS-5).
     Start { transaction: Transaction, client: Client },
     /// The decision.
     Ask { transaction: Transaction, client: Client, person: Person, csrf: String },
+    /// The access rules do not let the person in: the same page, without a way to approve (WOS-13).
+    Refused { transaction: Transaction, client: Client, person: Person, csrf: String, refusal: AccessRefusal },
     /// Decided before.
     Done { approved: bool },
 }
@@ -54,6 +57,9 @@ pub enum ConsentError {
     SignedOut(TransactionId),
     #[error("the identity provider cannot be asked")]
     ProviderUnavailable,
+    /// The access rules changed since the page was shown.
+    #[error("the person may not use the server")]
+    NotAllowed(TransactionId),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -86,6 +92,10 @@ impl AuthorizationServer {
         };
         let person = self.store.person(&subject).await?.ok_or(StoreError::Unreadable("person"))?;
         let csrf = self.derivation.csrf(id.as_str(), owner, &subject);
+        if let Err(refusal) = self.check_access(&transaction.request.route, &person, &client.id) {
+            self.audit_refusal(&transaction, &subject, refusal).await;
+            return Ok(ConsentView::Refused { transaction, client, person, csrf, refusal });
+        }
         Ok(ConsentView::Ask { transaction, client, person, csrf })
     }
 
@@ -122,7 +132,11 @@ impl AuthorizationServer {
         match decision {
             Decision::Approve => {
                 self.confirm_sign_in(login, id).await?;
-                Ok(Decided { location: self.issue_code(&transaction, login).await? })
+                match self.issue_code(&transaction, login).await {
+                    Ok(location) => Ok(Decided { location }),
+                    Err(NotIssued::Refused(_)) => Err(ConsentError::NotAllowed(id.clone())),
+                    Err(NotIssued::Store(error)) => Err(error.into()),
+                }
             }
             Decision::Cancel => self.cancel(&transaction).await,
         }
@@ -216,7 +230,8 @@ impl AuthorizationServer {
         &self,
         transaction: &Transaction,
         login: &BrowserLogin,
-    ) -> Result<String, StoreError> {
+    ) -> Result<String, NotIssued> {
+        self.check_approval(transaction, &login.subject).await?;
         let now = self.now();
         let request = &transaction.request;
         let code_expires_at = now.plus(CODE_TTL);
@@ -287,10 +302,15 @@ impl AuthorizationServer {
         match self.store.remembered_consent(subject, transaction, &digest, self.now()).await? {
             Some(scope) if transaction.request.scope.is_subset(&scope) => {
                 match self.confirm_sign_in(login, &transaction.id).await {
-                    Ok(()) => Ok(Some(Decided { location: self.issue_code(transaction, login).await? })),
-                    Err(ConsentError::Store(error)) => Err(error),
+                    Ok(()) => {}
+                    Err(ConsentError::Store(error)) => return Err(error),
                     // The page says what is the matter once the person has decided.
-                    Err(_) => Ok(None),
+                    Err(_) => return Ok(None),
+                }
+                match self.issue_code(transaction, login).await {
+                    Ok(location) => Ok(Some(Decided { location })),
+                    Err(NotIssued::Refused(_)) => Ok(None),
+                    Err(NotIssued::Store(error)) => Err(error),
                 }
             }
             _ => Ok(None),

@@ -46,14 +46,14 @@ impl AuthorizationServer {
         let Some(grant) = self.grant_shown_to(caller, &GrantId::new(claims.sid), origin).await? else {
             return Ok(None);
         };
-        Ok(Some(ActiveToken {
+        Ok(self.described(grant).await?.map(|token| ActiveToken {
             scope: claims.scope,
             aud: claims.aud,
             exp: claims.exp,
             iat: Some(claims.iat),
             jti: Some(claims.jti),
             token_type: "Bearer",
-            ..self.described(grant).await?
+            ..token
         }))
     }
 
@@ -75,7 +75,8 @@ impl AuthorizationServer {
         };
         match decide(&stored, successor.as_ref(), self.options().refresh_token_reuse, self.now()) {
             Rotation::Rotate | Rotation::Repeat => {
-                Ok(Some(ActiveToken { exp: stored.expires_at.0, ..self.described(grant).await? }))
+                let token = self.described(grant).await?;
+                Ok(token.map(|token| ActiveToken { exp: stored.expires_at.0, ..token }))
             }
             Rotation::Replay | Rotation::Expired => Ok(None),
         }
@@ -97,13 +98,17 @@ impl AuthorizationServer {
         Ok(self.store.grant(id).await?.filter(shown))
     }
 
-    /// What is said of any token of a grant; the rest as for its refresh tokens.
-    async fn described(&self, grant: Grant) -> Result<ActiveToken, StoreError> {
-        let person = self.store.person(&grant.subject).await?;
-        Ok(ActiveToken {
+    /// What is said of any token of a grant, the rest as for its refresh tokens; nothing of a person whose calls
+    /// would be refused (WOS-13).
+    async fn described(&self, grant: Grant) -> Result<Option<ActiveToken>, StoreError> {
+        let Some(person) = self.store.person(&grant.subject).await? else { return Ok(None) };
+        if self.check_access(&grant.route, &person, &grant.client_id).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(ActiveToken {
             scope: grant.scope.to_string(),
             client_id: grant.client_id.to_string(),
-            username: person.filter(|person| person.email_verified).and_then(|person| person.email),
+            username: person.email.filter(|_| person.email_verified),
             sub: grant.subject.to_string(),
             aud: grant.origin,
             iss: grant.issuer,
@@ -112,6 +117,6 @@ impl AuthorizationServer {
             jti: None,
             token_type: REFRESH_TOKEN,
             sid: grant.id.to_string(),
-        })
+        }))
     }
 }

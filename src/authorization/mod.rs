@@ -5,6 +5,7 @@
 //! as the list of its steps, with one error enum; `web/` makes HTTP of them. Must not know axum, cookies'
 //! names or page text.
 
+mod access;
 mod authorize;
 mod client_authentication;
 mod clients;
@@ -22,6 +23,7 @@ mod token;
 
 use std::sync::Arc;
 
+pub use access::NotIssued;
 pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalError};
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};

@@ -6,6 +6,7 @@
 //! between the parts, and the report of every problem at once. Must not open sockets, read the clock, or show a
 //! secret. Nothing downstream checks a setting again.
 
+mod access;
 mod clients;
 pub mod diagnostic;
 mod document;
@@ -90,6 +91,11 @@ fn resolve(
     }
     let routes = routes::resolve(&operations, &policies, &mut problems);
     let login = policies.resolve(&routes::Known::new(&operations, complete), &mut problems, &mut notes);
+    if mode == Mode::Check
+        && let Some(login) = &login
+    {
+        notes.extend(access::note_on_open_routes(login, &routes));
+    }
     if routes.is_empty() {
         notes.push("there is no route yet: `doorward add SLUG URL` adds one".to_owned());
     }

@@ -148,6 +148,8 @@ pub struct Route {
     pub summary: Option<String>,
     pub description: Option<String>,
     pub proxy: ProxyOptions,
+    /// Who may use it: all of them must let a person in.
+    pub access: Vec<AccessRules>,
 }
 
 impl Route {
@@ -156,6 +158,22 @@ impl Route {
     pub fn display_name(&self) -> &str {
         self.summary.as_deref().unwrap_or(&self.operation_id)
     }
+}
+
+/// `mcp-access-inbound`, gateway.md §9. Every list that is given must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessRules {
+    pub organizations: Option<Vec<String>>,
+    pub roles: Option<Vec<String>>,
+    pub permissions: Option<Vec<String>>,
+    pub groups: Option<Vec<String>>,
+    /// Compared without regard to case.
+    pub emails: Option<Vec<String>>,
+    /// ASCII, lower case.
+    pub email_domains: Option<Vec<String>>,
+    /// Whether the provider must have verified the person's address.
+    pub verified_email: bool,
+    pub clients: Option<Vec<String>>,
 }
 
 /// `McpProxyHandler`, gateway.md §10.

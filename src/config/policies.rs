@@ -2,13 +2,16 @@
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
+use super::model::{AccessRules, BrowserLogin, LoginPolicy, LoginProvider};
 use super::routes::Known;
-use super::{Mode, gateway, raw, schema, workos};
+use super::{Mode, access, gateway, raw, schema, workos};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 
-/// `policyType` and the `export` that belongs to it. Only the first is supported in this version.
+/// The policy types of this version.
+const SUPPORTED: [&str; 2] = [WORKOS, "mcp-access-inbound"];
+
+/// `policyType` and the `export` that belongs to it.
 const TYPES: &[(&str, &str)] = &[
     (WORKOS, "McpWorkosOAuthInboundPolicy"),
     ("mcp-oauth-inbound", "McpOAuthInboundPolicy"),
@@ -38,6 +41,8 @@ const TYPES: &[(&str, &str)] = &[
 pub(super) enum Role {
     /// An MCP OAuth policy.
     Login,
+    /// `mcp-access-inbound`.
+    Access,
     /// Named, but with a problem of its own; nothing more can be said about routes that use it.
     Unusable,
 }
@@ -52,6 +57,13 @@ pub(super) struct Policies {
     /// Whether the file could be read, so that a name that is missing is really missing.
     pub complete: bool,
     login: Option<Login>,
+    access: Vec<Access>,
+}
+
+struct Access {
+    name: String,
+    rules: AccessRules,
+    node: Node,
 }
 
 struct Login {
@@ -64,7 +76,7 @@ struct Login {
 
 /// Reads `policies.json`.
 pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) -> Policies {
-    let mut policies = Policies { entries: Vec::new(), complete: false, login: None };
+    let mut policies = Policies { entries: Vec::new(), complete: false, login: None, access: Vec::new() };
     let Some(mut document) = document else { return policies };
     policies.complete = matches!(document.get("policies").map(|node| &node.kind), Some(Kind::List(_)));
     let mut stand_in = None;
@@ -79,7 +91,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             supported
         });
     }
+    let before = problems.count();
     let file: raw::Policies = schema::read(&mut document, problems);
+    let whole = problems.count() == before;
     if !file.cors_policies.is_empty() {
         problems
             .add(
@@ -91,7 +105,10 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     }
     let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
-        policies.add(policy, node, stand_in.take(), problems);
+        match policy {
+            raw::Policy::WorkOs(policy) => policies.add_login(policy, node, stand_in.take(), problems),
+            raw::Policy::Access(policy) => policies.add_access(policy, node, whole, problems),
+        }
     }
     Policies::check_names(&document, problems);
     policies
@@ -102,7 +119,31 @@ impl Policies {
         self.entries.iter().any(|entry| entry.name == name && entry.role == Role::Login)
     }
 
-    fn add(&mut self, policy: raw::Policy, node: &Node, stand_in: Option<(String, String)>, problems: &mut Problems) {
+    /// The access rules that the policy `name` makes.
+    pub fn access_rules(&self, name: &str) -> Option<&AccessRules> {
+        self.access.iter().find(|access| access.name == name).map(|access| &access.rules)
+    }
+
+    /// `whole`: nothing of the file was taken out for its shape.
+    fn add_access(&mut self, policy: raw::PolicyOf<raw::Access>, node: &Node, whole: bool, problems: &mut Problems) {
+        let Some(name) = policy.name else {
+            self.complete = false;
+            return;
+        };
+        self.entries.push(Entry { name: name.clone(), role: Role::Access });
+        if let Some(options) = policy.handler.and_then(|handler| handler.options) {
+            let node = node.find(&["handler", "options"]).into_owned();
+            self.access.push(Access { name, rules: access::resolve(options, &node, whole, problems), node });
+        }
+    }
+
+    fn add_login(
+        &mut self,
+        policy: raw::PolicyOf<raw::WorkOs>,
+        node: &Node,
+        stand_in: Option<(String, String)>,
+        problems: &mut Problems,
+    ) {
         let Some(name) = policy.name else {
             self.complete = false;
             return;
@@ -161,6 +202,9 @@ impl Policies {
                 .help("the default is `openid profile email`");
         }
         let options = workos::resolve(raw, &login.node, problems);
+        for policy in &self.access {
+            access::check_clients(&policy.rules, &policy.node, &raw.gateway.clients, problems);
+        }
         let gateway = gateway::resolve(&raw.gateway, &login.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &login.stand_in {
             Some((id, secret)) => {
@@ -200,7 +244,7 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
         problems.add("value", kind.place, format!("there is no policy type {}", kind.shown())).nearest(
             text,
             TYPES.iter().map(|(name, _)| *name),
-            format!("this version has `{WORKOS}`"),
+            supported(),
         );
         return false;
     };
@@ -212,13 +256,17 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
             .add("value", export.place, format!("`export` does not belong to `{text}`"))
             .help(format!("write `{right}`, or leave `export` out"));
     }
-    if text != WORKOS {
+    if !SUPPORTED.contains(&text) {
         problems
             .add("unsupported", kind.place, format!("`{text}` is not supported yet in this version"))
-            .help(format!("this version has `{WORKOS}`"));
+            .help(supported());
         return false;
     }
     true
+}
+
+fn supported() -> String {
+    format!("this version has {}", SUPPORTED.map(|name| format!("`{name}`")).join(" and "))
 }
 
 /// `module` of a policy's or a route's handler.

@@ -25,27 +25,62 @@ pub struct Policies {
     pub cors_policies: Vec<Value>,
 }
 
-/// A policy, used by the routes that name it.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["name", "policyType", "handler"]))]
-pub struct Policy {
-    /// Unique; routes name it under `policies.inbound`.
-    pub name: Option<String>,
-    #[schemars(extend("enum" = ["mcp-workos-oauth-inbound"]))]
-    pub policy_type: Option<String>,
-    pub handler: Option<PolicyHandler>,
+/// A policy, used by the routes that name it. Its type decides which options there are.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "policyType")]
+#[expect(clippy::large_enum_variant, reason = "a project has a handful")]
+pub enum Policy {
+    #[serde(rename = "mcp-workos-oauth-inbound")]
+    WorkOs(PolicyOf<WorkOs>),
+    #[serde(rename = "mcp-access-inbound")]
+    Access(PolicyOf<Access>),
 }
 
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["name", "handler"]))]
+pub struct PolicyOf<O> {
+    /// Unique; routes name it under `policies.inbound`.
+    pub name: Option<String>,
+    pub handler: Option<PolicyHandler<O>>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("required" = ["options"]))]
-pub struct PolicyHandler {
+pub struct PolicyHandler<O> {
     /// `$import(@zuplo/runtime/mcp-gateway)`, `$import(@zuplo/runtime)`, or left out.
     pub module: Option<String>,
     /// The export that belongs to the policy type, or left out.
     pub export: Option<String>,
-    pub options: Option<WorkOs>,
+    pub options: Option<O>,
+}
+
+/// Options of `mcp-access-inbound`: who may use a route. Every list that is given must match; a list matches when
+/// the person has one of its entries.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Access {
+    /// Ids of organisations, as the provider gives them, such as `org_01H…`.
+    #[schemars(length(min = 1))]
+    pub organizations: Option<Vec<String>>,
+    #[schemars(length(min = 1))]
+    pub roles: Option<Vec<String>>,
+    #[schemars(length(min = 1))]
+    pub permissions: Option<Vec<String>>,
+    #[schemars(length(min = 1))]
+    pub groups: Option<Vec<String>>,
+    /// Whole addresses, without regard to case.
+    #[schemars(length(min = 1))]
+    pub emails: Option<Vec<String>>,
+    /// What stands behind the `@`, such as `example.com`; subdomains are domains of their own.
+    #[schemars(length(min = 1))]
+    pub email_domains: Option<Vec<String>>,
+    /// Whether the address must be verified. Left out: where `emails` or `emailDomains` is given.
+    pub email_verified: Option<bool>,
+    /// Ids of clients: of `gateway.clients`, the URL of a metadata document, or `dcr_…`.
+    #[schemars(length(min = 1))]
+    pub clients: Option<Vec<String>>,
 }
 
 /// Options of `mcp-workos-oauth-inbound`: login with WorkOS AuthKit.

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{ForwardIdentity, ProxyOptions, Route};
+use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
 use super::policies::{Policies, Role, check_module};
 use super::{raw, schema};
 
@@ -228,9 +228,15 @@ pub(super) fn resolve(operations: &[Operation], policies: &Policies, problems: &
                 summary: operation.summary.clone(),
                 description: operation.description.clone(),
                 proxy,
+                access: access_rules(operation, policies),
             })
         })
         .collect()
+}
+
+fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> {
+    let named = operation.settings.iter().flat_map(|settings| &settings.policies.inbound);
+    named.filter_map(|name| policies.access_rules(name)).cloned().collect()
 }
 
 fn check_unique(operations: &[Operation], problems: &mut Problems) {
@@ -304,6 +310,17 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
         problems
             .add("conflict", operation.place, format!("the route `{}` has no login policy", operation.path))
             .help("name one under `policies.inbound`; for a server that everyone may use, set `\"public\": true` in the handler's options");
+    }
+    if let Some(name) = settings.policies.inbound.iter().find(|name| policies.access_rules(name).is_some())
+        && options.public
+    {
+        problems
+            .add(
+                "conflict",
+                operation.find(&["handler", "options", "public"]).place,
+                format!("the route `{}` is public, so `{name}` cannot tell who calls", operation.path),
+            )
+            .help("name a login policy too and take `public` out, or take the access policy out");
     }
     let login_named = settings.policies.inbound.iter().any(|name| policies.is_login(name));
     if login_named && options.public {

@@ -110,6 +110,9 @@ impl Check<'_> {
             let kinds: Vec<_> = alternatives.iter().filter_map(|one| one["type"].as_str()).map(type_name).collect();
             return self.wrong_type(node, &kinds.join(" or "), &default_help(schema), name);
         }
+        if let Some(Value::Array(shapes)) = schema.get("oneOf") {
+            return self.tagged(node, shapes, name);
+        }
         let kind = schema.get("type").and_then(Value::as_str);
         convert(node, kind);
         if !fits(node, kind) {
@@ -126,6 +129,23 @@ impl Check<'_> {
             _ => {}
         }
         true
+    }
+
+    /// An object one member of which says which shape it has. Without that member the first shape counts, so that
+    /// the rest of it is checked all the same.
+    fn tagged(&mut self, node: &mut Node, shapes: &[Value], name: &str) -> bool {
+        let has = |node: &Node, (key, value): (&str, &str)| node.get(key).and_then(Node::as_text) == Some(value);
+        let fitting = shapes.iter().find(|shape| tag(shape).is_some_and(|tag| has(node, tag)));
+        let Some(shape) = fitting.or_else(|| shapes.first()) else { return true };
+        let stays = self.node(node, shape, name);
+        let place = node.place;
+        if let (Some((key, value)), Kind::Object(members)) = (tag(shape), &mut node.kind)
+            && fitting.is_none()
+        {
+            members.retain(|member| member.name != key);
+            members.push(Member { name: key.to_owned(), place, value: Node::text(place, value) });
+        }
+        stays
     }
 
     fn unset(&mut self, place: Place, variable: &str, name: &str) {
@@ -250,6 +270,12 @@ impl Check<'_> {
         }
         false
     }
+}
+
+/// The member, and its value, that tells a shape from its siblings.
+fn tag(shape: &Value) -> Option<(&str, &str)> {
+    let mut properties = shape.get("properties")?.as_object()?.iter();
+    properties.find_map(|(key, property)| Some((key.as_str(), property.get("const")?.as_str()?)))
 }
 
 /// A number or boolean that came out of a variable arrives as text.

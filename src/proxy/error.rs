@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::body::ProxyBody;
+use crate::access::AccessRefusal;
 use crate::mcp;
 use crate::oauth::bearer::BearerError;
 
@@ -18,6 +19,9 @@ pub enum ProxyError {
     /// Credentials are missing, or not good enough; with the reason for the log.
     #[error("{1}")]
     Bearer(Box<Challenged>, &'static str),
+    /// The access rules of the route do not let the person in (WOS-13).
+    #[error("{0}")]
+    AccessDenied(AccessRefusal),
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u64),
     #[error("the session does not exist or belongs to another caller")]
@@ -43,6 +47,7 @@ impl ProxyError {
             Self::Method => "method_not_allowed",
             Self::Origin => "origin_not_allowed",
             Self::Bearer(_, reason) => reason,
+            Self::AccessDenied(refusal) => refusal.reason_code(),
             Self::BodyTooLarge(_) => "body_too_large",
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
@@ -67,6 +72,12 @@ impl ProxyError {
                 plain(StatusCode::FORBIDDEN, mcp::REFUSED, text, reference)
             }
             Self::Bearer(challenged, _) => challenged.response(reference),
+            // No challenge: no token would help, and a client must not send the person through a login for nothing.
+            Self::AccessDenied(refusal) => {
+                let text = format!("you may not use this server: {refusal} (reference {reference})");
+                let body = json!({ "error": "access_denied", "error_description": text });
+                json_response(StatusCode::FORBIDDEN, &body)
+            }
             Self::BodyTooLarge(limit) => {
                 let text = format!("the request body is larger than {limit} bytes");
                 plain(StatusCode::PAYLOAD_TOO_LARGE, mcp::REFUSED, &text, reference)

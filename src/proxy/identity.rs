@@ -1,41 +1,12 @@
 //! Telling an upstream who calls (gateway.md §10 `forwardIdentity`, PROX-14).
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
-use moka::future::Cache;
 
 use super::error::ProxyError;
 use super::{Call, Proxy};
 use crate::config::model::ForwardIdentity;
+use crate::domain::Person;
 use crate::domain::random::random_id;
-use crate::domain::{Person, SubjectId};
-use crate::store::{Store, StoreError};
-
-/// How old what is told of a person may be.
-const FRESH: Duration = Duration::from_secs(30);
-
-/// People by subject, from the store, kept for a moment.
-pub struct People {
-    store: Store,
-    cache: Cache<SubjectId, Arc<Person>>,
-}
-
-impl People {
-    pub fn new(store: Store) -> Self {
-        Self { store, cache: Cache::builder().max_capacity(10_000).time_to_live(FRESH).build() }
-    }
-
-    async fn find(&self, subject: &SubjectId) -> Result<Option<Arc<Person>>, StoreError> {
-        if let Some(person) = self.cache.get(subject).await {
-            return Ok(Some(person));
-        }
-        let Some(person) = self.store.person(subject).await?.map(Arc::new) else { return Ok(None) };
-        self.cache.insert(subject.clone(), Arc::clone(&person)).await;
-        Ok(Some(person))
-    }
-}
 
 impl Proxy {
     /// Adds the identity headers, or the assertion, that the route asks for.
@@ -45,11 +16,7 @@ impl Proxy {
         if form == ForwardIdentity::None {
             return Ok(());
         }
-        let person = self.people.find(&token.subject).await.map_err(|error| {
-            tracing::error!(event = "store_unavailable", %error);
-            ProxyError::PersonUnknown
-        })?;
-        let person = person.ok_or(ProxyError::PersonUnknown)?;
+        let person = self.person(&token.subject).await?;
         if form == ForwardIdentity::Headers {
             add_headers(&person, headers);
             return Ok(());

@@ -3,11 +3,13 @@
 //! Owns the data path of `/mcp/<slug>` (MCP Streamable HTTP, RFC 9110 §7.6). Must not buffer a body, rewrite
 //! one, or decide who may have a token.
 
+mod access;
 mod body;
 mod cors;
 mod error;
 mod headers;
 mod identity;
+mod people;
 mod session;
 mod upstream;
 
@@ -33,7 +35,7 @@ use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::Store;
 use error::{Challenged, ProxyError};
-use identity::People;
+use people::People;
 use upstream::Upstream;
 
 /// What the proxy is made of; all of it lives longer than one configuration.
@@ -84,7 +86,7 @@ impl Proxy {
         Self {
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations),
             assertions: AssertionIssuer::new(parts.keys),
-            people: People::new(parts.store),
+            people: People::new(parts.store, options.map_or(Duration::MAX, |options| options.outage_grace)),
             sessions: SessionBinding::new(parts.sealer, Arc::clone(&parts.random)),
             scopes: options.map(|options| ScopeCatalog::new(&options.scopes)),
             upstreams: config
@@ -178,6 +180,9 @@ impl Proxy {
             Ok(token) => token,
             Err(error) => return Err(refuse(error, None, body)),
         };
+        if let Err(error) = self.check_access(route, token.as_deref()).await {
+            return Err(refuse(error, token, body));
+        }
         let Some(upstream) = self.upstreams.get(&route.path) else {
             return Err(refuse(ProxyError::UpstreamUnreachable("no such route".to_owned()), token, body));
         };

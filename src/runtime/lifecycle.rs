@@ -183,6 +183,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
                 first_byte_timeout: Duration::from_secs(300),
                 max_body: 4 * 1024 * 1024,
             },
+            access: Vec::new(),
         });
     }
     config

@@ -30,7 +30,10 @@ fn good() -> Folder {
 fn check_says_that_a_good_project_is_valid() {
     let (code, out) = check(&good(), check::Format::Text);
     assert_eq!(code, ExitCode::SUCCESS);
-    assert_snapshot!(out, @"the configuration is valid: 1 route, login `workos`");
+    assert_snapshot!(out, @r#"
+    note: whoever can sign in to the AuthKit environment may use /mcp/a: where it lets anyone sign up, add an access policy (`mcp-access-inbound`)
+    the configuration is valid: 1 route, login `workos`
+    "#);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it is disappointed")]
 
+mod access;
 mod clients;
 mod commands;
 mod defaults;

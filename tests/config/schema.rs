@@ -73,6 +73,10 @@ const POLICY_OPTIONS: &[&str] = &[
     "emails",
     "roles",
     "organizations",
+    "permissions",
+    "groups",
+    "emailDomains",
+    "emailVerified",
 ];
 
 /// Every member of gateway.md §2 and every option of §10 that this version has.

@@ -9,6 +9,7 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod authorize;
 mod consent;
 mod consent_attacks;

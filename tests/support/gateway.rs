@@ -47,6 +47,8 @@ pub struct Options {
     pub gateway: String,
     /// Options of the handler of each route, as JSON members.
     pub handler: String,
+    /// Options of an access policy that every route names, as JSON members.
+    pub access: Option<&'static str>,
     /// By default a fresh SQLite file.
     pub database_url: Option<String>,
     pub public_urls: Vec<String>,
@@ -63,6 +65,7 @@ impl Default for Options {
             routes: vec![("one", "http://127.0.0.1:9/mcp".to_owned()), ("two", "http://127.0.0.1:9/mcp".to_owned())],
             gateway: String::new(),
             handler: String::new(),
+            access: None,
             database_url: None,
             public_urls: Vec::new(),
             auto_approve: false,
@@ -186,8 +189,11 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
         format!(
             r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
                 "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_CLIENT_SECRET)",
-                "gateway": {{ {} }} }} }} }}]}}"#,
-            options.gateway
+                "gateway": {{ {} }} }} }} }}{}]}}"#,
+            options.gateway,
+            options.access.map_or_else(String::new, |access| format!(
+                r#", {{"name": "access", "policyType": "mcp-access-inbound", "handler": {{"options": {{ {access} }} }} }}"#
+            )),
         )
     });
     std::fs::write(config.join("policies.json"), policies).expect("written");
@@ -202,7 +208,11 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
                 handler[name] = value.clone();
             }
             let public = handler["public"] == true;
-            let inbound = if public { serde_json::json!([]) } else { serde_json::json!(["login"]) };
+            let inbound = match (public, options.access) {
+                (true, _) => serde_json::json!([]),
+                (false, None) => serde_json::json!(["login"]),
+                (false, Some(_)) => serde_json::json!(["login", "access"]),
+            };
             (
                 format!("/mcp/{slug}"),
                 serde_json::json!({ "post": {

@@ -173,6 +173,11 @@ pub fn show(context: &Context, server: &AuthorizationServer, view: ConsentView, 
             let html = consent(context, server, &transaction, &client, &person, csrf).render();
             respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY)
         }
+        ConsentView::Refused { transaction, client, person, csrf, refusal } => {
+            let mut page = consent(context, server, &transaction, &client, &person, csrf);
+            page.refusal = Some(refusal.to_string());
+            respond::page(StatusCode::FORBIDDEN, page.render(), pages::FORM_LEADS_AWAY)
+        }
         ConsentView::Done { approved } => respond::trouble(
             Trouble {
                 status: StatusCode::OK,
@@ -239,6 +244,7 @@ fn consent(
             })
             .collect(),
         warnings: warnings(transaction, client),
+        refusal: None,
     }
 }
 
@@ -340,6 +346,8 @@ pub(super) fn refused(error: &ConsentError, context: &Context) -> Response {
             },
             context,
         ),
+        // The page itself says why.
+        ConsentError::NotAllowed(id) => respond::see_other(&location(context, id)),
         ConsentError::Client(ClientError::Unreachable(cause)) => respond::trouble(
             Trouble {
                 status: StatusCode::SERVICE_UNAVAILABLE,

@@ -74,6 +74,9 @@ pub struct ConsentPage {
     pub server: ServerShown,
     pub scopes: Vec<ScopeShown>,
     pub warnings: Vec<ConsentWarning>,
+    /// Why the person may not use the server, to go on after “You cannot use this server:”; then there is nothing
+    /// to approve.
+    pub refusal: Option<String>,
 }
 
 impl ConsentPage {

@@ -23,6 +23,7 @@ fn consent(text: &str) -> ConsentPage {
             ConsentWarning::PrivateScheme { scheme: text.into() },
             ConsentWarning::LookAlikeHost { host: text.into() },
         ],
+        refusal: None,
     }
 }
 
@@ -147,6 +148,15 @@ fn every_input_has_a_label_and_every_page_its_landmarks() {
             assert_eq!(html.matches(once).count(), 1, "{name} has one {once}");
         }
     }
+}
+
+// WOS-13
+#[test]
+fn a_person_who_may_not_use_the_server_sees_why_and_nothing_to_approve() {
+    let page = ConsentPage { refusal: Some("it is for <others>".into()), ..sample_consent() }.render();
+    assert!(page.contains("You cannot use this server") && page.contains("it is for &#60;others&#62;"), "{page}");
+    assert!(!page.contains("value=\"approve\"") && !page.contains("Approve"));
+    assert!(page.contains("value=\"cancel\"") && page.contains("value=\"switch\""));
 }
 
 #[test]
