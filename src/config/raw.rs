@@ -5,11 +5,15 @@
 //! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
 //! These structs hold secrets and have no `Debug`.
 
+mod routes;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use routes::*;
 
 /// `config/policies.json`.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
@@ -386,139 +390,4 @@ pub struct Operators {
     pub emails: Vec<String>,
     pub roles: Vec<String>,
     pub organizations: Vec<String>,
-}
-
-/// `config/*.oas.json`: an `OpenAPI` 3.1 document whose path items are MCP routes. Members that `OpenAPI` defines
-/// and the gateway has no use for are accepted and ignored, as are `x-…` members.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(title = "doorward: config/*.oas.json", extend("patternProperties" = {"^x-": true}))]
-#[schemars(extend("required" = ["openapi", "paths"]))]
-pub struct Routes {
-    /// For editors: `./routes.schema.json`.
-    #[serde(rename = "$schema")]
-    pub schema: Option<String>,
-    pub openapi: Option<String>,
-    pub info: BTreeMap<String, Value>,
-    /// Each key is the path of a route, such as `/mcp/linear`.
-    pub paths: Option<BTreeMap<String, PathItem>>,
-    pub servers: Vec<Value>,
-    pub components: BTreeMap<String, Value>,
-    pub tags: Vec<Value>,
-    pub external_docs: BTreeMap<String, Value>,
-    pub json_schema_dialect: Option<String>,
-}
-
-/// One MCP route, under exactly one of the method keys.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("patternProperties" = {"^x-": true}))]
-pub struct PathItem {
-    pub summary: Option<String>,
-    pub description: Option<String>,
-    pub post: Option<Operation>,
-    pub get: Option<Operation>,
-    #[serde(rename = "get,post")]
-    pub get_post: Option<Operation>,
-    #[serde(rename = "get,post,delete")]
-    pub get_post_delete: Option<Operation>,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("patternProperties" = {"^x-": true}))]
-#[schemars(extend("required" = ["operationId"]))]
-pub struct Operation {
-    /// Unique in the project.
-    pub operation_id: Option<String>,
-    /// What people read on the consent page.
-    pub summary: Option<String>,
-    pub description: Option<String>,
-    /// The route itself. `x-doorward-route` is the same key.
-    #[serde(rename = "x-zuplo-route")]
-    pub zuplo_route: Option<RouteSettings>,
-    #[serde(rename = "x-doorward-route")]
-    pub doorward_route: Option<RouteSettings>,
-    pub tags: Vec<Value>,
-    pub external_docs: BTreeMap<String, Value>,
-    pub parameters: Vec<Value>,
-    pub request_body: BTreeMap<String, Value>,
-    pub responses: BTreeMap<String, Value>,
-    pub deprecated: bool,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["handler"]))]
-pub struct RouteSettings {
-    /// `none`; others are not supported yet.
-    pub cors_policy: Option<String>,
-    pub handler: Option<RouteHandler>,
-    pub policies: RoutePolicies,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct RoutePolicies {
-    /// Names of policies in `policies.json`.
-    pub inbound: Vec<String>,
-    /// Must be empty in this version.
-    pub outbound: Vec<String>,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["export", "options"]))]
-pub struct RouteHandler {
-    /// `$import(@zuplo/runtime/mcp-gateway)`, `$import(@zuplo/runtime)`, or left out.
-    pub module: Option<String>,
-    #[schemars(extend("enum" = ["McpProxyHandler"]))]
-    pub export: Option<String>,
-    pub options: Option<McpProxy>,
-}
-
-/// Options of `McpProxyHandler`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["rewritePattern"]))]
-pub struct McpProxy {
-    /// The MCP endpoint behind this route: an http or https URL. `${env.NAME}` is replaced.
-    pub rewrite_pattern: Option<String>,
-    /// Passes the query of a request on.
-    pub forward_search: bool,
-    /// Follows redirects of the upstream, on its own origin only.
-    pub follow_redirects: bool,
-    /// Serves without a login policy.
-    pub public: bool,
-    /// How the upstream learns who calls.
-    pub forward_identity: ForwardIdentity,
-    #[schemars(range(min = 1, max = 120_000))]
-    pub connect_timeout_ms: u64,
-    #[schemars(range(min = 1, max = 3_600_000))]
-    pub first_byte_timeout_ms: u64,
-    #[schemars(range(min = 1, max = 1_073_741_824))]
-    pub max_body_bytes: u64,
-}
-
-impl Default for McpProxy {
-    fn default() -> Self {
-        Self {
-            rewrite_pattern: None,
-            forward_search: true,
-            follow_redirects: false,
-            public: false,
-            forward_identity: ForwardIdentity::None,
-            connect_timeout_ms: 5000,
-            first_byte_timeout_ms: 300_000,
-            max_body_bytes: 4 * 1024 * 1024,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum ForwardIdentity {
-    None,
-    Headers,
-    Assertion,
 }
