@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it cannot go on")]
 
+#[path = "support/document_host.rs"]
+mod document_host;
+
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,96 +17,23 @@ use doorward::outbound::{
     FetchRules, NoDocumentStore, Outbound, OutboundSettings, Purpose, SpecialUse, StoredDocument,
 };
 use rstest::rstest;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use url::Url;
 
-const HOST: &str = "client.example";
-const DOCUMENT_URL: &str = "https://client.example/client.json";
+use document_host::{DOCUMENT_URL, HOST, Host, Reply, document};
+
 const NOON: UnixTime = UnixTime(1_800_000_000);
 
-/// What the host says next.
-#[derive(Clone)]
-struct Reply {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-    delay: Duration,
+/// What fetches from it.
+trait Fetching {
+    fn settings(&self) -> OutboundSettings;
+    fn outbound(&self) -> Outbound;
+    async fn fetch(&self, url: &str) -> Result<Fetch, FetchError>;
+    fn documents(&self, policy: DocumentPolicy, store: Arc<dyn DocumentStore>) -> ClientDocuments;
+    fn plain_documents(&self) -> ClientDocuments;
 }
 
-impl Reply {
-    fn json(body: impl Into<String>) -> Self {
-        Self::new(200, "application/json", body)
-    }
-
-    fn new(status: u16, content_type: &str, body: impl Into<String>) -> Self {
-        Self {
-            status,
-            headers: vec![("content-type", content_type.to_owned())],
-            body: body.into(),
-            delay: Duration::ZERO,
-        }
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-}
-
-#[derive(Default)]
-struct Seen {
-    connections: usize,
-    /// Heads of the requests, lower case.
-    requests: Vec<String>,
-}
-
-/// A TLS host on loopback whose certificate is for [`HOST`] and `claude.ai`.
-struct Host {
-    address: SocketAddr,
-    root: Vec<u8>,
-    reply: Arc<Mutex<Reply>>,
-    seen: Arc<Mutex<Seen>>,
-}
-
-impl Host {
-    fn start(reply: Reply) -> Self {
-        let names = vec![HOST.to_owned(), "claude.ai".to_owned(), "localhost".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key)
-                .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = Self {
-            address: listener.local_addr().unwrap(),
-            root: made.cert.pem().into_bytes(),
-            reply: Arc::new(Mutex::new(reply)),
-            seen: Arc::default(),
-        };
-        let (reply, seen, config) = (Arc::clone(&host.reply), Arc::clone(&host.seen), Arc::new(config));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                seen.lock().unwrap().connections += 1;
-                let (reply, seen, config) = (Arc::clone(&reply), Arc::clone(&seen), Arc::clone(&config));
-                std::thread::spawn(move || serve(stream, &config, &reply, &seen));
-            }
-        });
-        host
-    }
-
-    fn say(&self, reply: Reply) {
-        *self.reply.lock().unwrap() = reply;
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.seen.lock().unwrap().requests.clone()
-    }
-
+impl Fetching for Host {
     fn settings(&self) -> OutboundSettings {
         OutboundSettings {
             cimd_allow: vec![(HOST.into(), Some("127.0.0.0/8".parse().unwrap())), ("claude.ai".into(), None)],
@@ -130,38 +58,6 @@ impl Host {
     fn plain_documents(&self) -> ClientDocuments {
         self.documents(DocumentPolicy::default(), Arc::new(NoDocumentStore))
     }
-}
-
-fn serve(
-    stream: TcpStream,
-    config: &Arc<rustls::ServerConfig>,
-    reply: &Mutex<Reply>,
-    seen: &Mutex<Seen>,
-) -> Option<()> {
-    let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(config)).ok()?, stream);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        tls.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    seen.lock().unwrap().requests.push(String::from_utf8_lossy(&head).to_ascii_lowercase());
-    let reply = reply.lock().unwrap().clone();
-    #[expect(clippy::disallowed_methods, reason = "this host has a thread for each connection")]
-    std::thread::sleep(reply.delay);
-    write!(tls, "HTTP/1.1 {} X\r\nconnection: close\r\n", reply.status).ok()?;
-    for (name, value) in &reply.headers {
-        write!(tls, "{name}: {value}\r\n").ok()?;
-    }
-    write!(tls, "\r\n{}", reply.body).ok()?;
-    tls.conn.send_close_notify();
-    tls.flush().ok()
-}
-
-fn document(url: &str, name: &str) -> String {
-    json!({ "client_id": url, "client_name": name, "redirect_uris": ["https://client.example/callback"],
-            "token_endpoint_auth_method": "none" })
-    .to_string()
 }
 
 fn good() -> Reply {
@@ -260,6 +156,11 @@ async fn a_slow_host_runs_into_the_deadline_cimd_2() {
 #[case("https://[::ffff:127.0.0.1]/c", SpecialUse::MappedIpv4)]
 #[case("https://[64:ff9b::7f00:1]/c", SpecialUse::Nat64)]
 #[case("https://[fd00::1]/c", SpecialUse::UniqueLocal)]
+#[case("https://100.64.0.1/c", SpecialUse::SharedCarrier)]
+#[case("https://[::]/c", SpecialUse::Unspecified)]
+#[case("https://[2002:7f00:1::]/c", SpecialUse::SixToFour)]
+#[case("https://[2001::1]/c", SpecialUse::Teredo)]
+#[case("https://[::127.0.0.1]/c", SpecialUse::CompatibleIpv4)]
 #[case("https://localhost/c", SpecialUse::Loopback)]
 #[tokio::test]
 async fn special_addresses_are_refused_as_literals_and_as_names_cimd_3(#[case] url: &str, #[case] class: SpecialUse) {
@@ -322,6 +223,18 @@ async fn a_document_is_fresh_for_five_minutes_and_then_revalidated_by_etag_cimd_
     assert_eq!(host.requests().len(), 2);
     host.say(Reply::json(document(DOCUMENT_URL, "Renamed")));
     assert_eq!(name(resolve(&documents, 300 + 3600).await), "Renamed");
+}
+
+#[tokio::test]
+async fn no_document_is_believed_longer_than_a_day_cimd_6() {
+    let host = Host::start(good().with("cache-control", "max-age=31536000"));
+    let documents = host.plain_documents();
+    for seconds in [0, 24 * 3600 - 1] {
+        resolve(&documents, seconds).await.unwrap();
+    }
+    assert_eq!(host.requests().len(), 1);
+    resolve(&documents, 24 * 3600).await.unwrap();
+    assert_eq!(host.requests().len(), 2);
 }
 
 #[rstest]

@@ -11,9 +11,12 @@ mod support;
 
 mod access;
 mod authorize;
+mod challenge;
+mod client_authentication;
 mod consent;
 mod consent_attacks;
 mod discovery;
+mod documents;
 mod fuzz_replay;
 mod introspect;
 mod journey;

@@ -308,3 +308,69 @@ async fn a_registration_too_large_for_its_id_gets_a_plain_one() {
     lose_idle_registrations(&gateway).await;
     oauth_error(client.refresh("rt_x").await, 401, "invalid_client").await;
 }
+
+// DCR-7, SCOPE-3
+#[tokio::test]
+async fn no_scope_means_all_and_unknown_ones_are_dropped() {
+    let scopes = r#""scopes": { "mcp:tools": [], "reports": [] }"#.to_owned();
+    let gateway = TestGateway::start_with(Options { gateway: scopes, ..Options::default() }).await;
+    for (asked, echoed) in [
+        (Value::Null, None),
+        (json!(""), None),
+        (json!("openid email"), None),
+        (json!("openid reports tools.read"), Some("reports")),
+    ] {
+        let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none", "scope": asked });
+        let registered: Value = register(&gateway, &body).await.json().await.unwrap();
+        assert_eq!(registered.get("scope").and_then(Value::as_str), echoed, "{asked}");
+        let client = TestClient {
+            gateway: &gateway,
+            http: http(),
+            id: registered["client_id"].as_str().unwrap().to_owned(),
+            redirect_uri: REDIRECT.to_owned(),
+            secret: None,
+        };
+        let browser = Browser::new();
+        let url = client.authorize_url("one", &[("scope", "mcp:tools reports nobody:knows")]);
+        let page = client.consent_page(&browser, &url, "admin").await;
+        let code = client.decide(&browser, &page, "approve").await.param("code").unwrap();
+        let tokens: Value = client.redeem(&code).await.json().await.unwrap();
+        assert_eq!(tokens["scope"], "mcp:tools reports", "{asked}");
+    }
+}
+
+// STAT-4, AUTHZ-2
+#[tokio::test]
+async fn a_configured_clients_redirects_and_secrets_change_at_reload() {
+    let entry = |redirect: &str, secret: &str| Options {
+        gateway: format!(
+            r#""clients": [{{ "clientId": "bot", "redirectUris": ["{redirect}"], "clientSecret": "{secret}" }}]"#
+        ),
+        ..Options::default()
+    };
+    let gateway = TestGateway::start_with(entry(REDIRECT, "the-first-secret-0123456789")).await;
+    let client = TestClient {
+        gateway: &gateway,
+        http: http(),
+        id: "bot".to_owned(),
+        redirect_uri: REDIRECT.to_owned(),
+        secret: Some("the-first-secret-0123456789".to_owned()),
+    };
+    let tokens = client.connect("one").await;
+    let config = crate::support::gateway::load(
+        &entry("https://moved.example/cb", "the-second-secret-0123456789"),
+        gateway.folder(),
+    );
+    let next = gateway.assembly.gateway(config);
+    gateway.assembly.revoke_removed_clients(&next).await.unwrap();
+    gateway.assembly.install(next);
+
+    let page = Browser::new().get(&client.authorize_url("one", &[])).await;
+    assert_eq!((page.status, page.location), (StatusCode::BAD_REQUEST, None), "the old redirect is nobody's");
+    let moved = client.authorize_url("one", &[("redirect_uri", "https://moved.example/cb")]);
+    assert_eq!(Browser::new().get(&moved).await.status, StatusCode::OK);
+    let refresh_token = tokens["refresh_token"].as_str().unwrap();
+    oauth_error(client.refresh(refresh_token).await, 401, "invalid_client").await;
+    let with_new = TestClient { secret: Some("the-second-secret-0123456789".to_owned()), http: http(), ..client };
+    assert_eq!(with_new.refresh(refresh_token).await.status(), StatusCode::OK, "its grant lives on");
+}

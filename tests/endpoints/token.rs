@@ -272,3 +272,36 @@ async fn a_code_and_a_grant_are_good_on_the_origin_that_made_them_only() {
     assert_eq!(client.refresh(tokens["refresh_token"].as_str().unwrap()).await.status(), StatusCode::OK);
     assert!(UnixTime(0) < doorward::domain::Clock::now(&*gateway.clock));
 }
+
+// CODE-15, SEC-6
+#[tokio::test]
+async fn whatever_is_sent_a_description_keeps_to_its_characters_and_ends_with_a_reference() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let hostile = "\"quoted\" \\ back\nline\u{7f}\u{fc}\u{1f6aa}s3cr3t";
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/register"] {
+        for fields in [
+            vec![("grant_type", hostile)],
+            vec![("client_id", hostile), ("grant_type", "refresh_token"), ("refresh_token", hostile)],
+            vec![("client_id", &client.id), ("grant_type", "refresh_token"), ("refresh_token", hostile)],
+            vec![("client_id", &client.id), ("grant_type", "authorization_code"), ("code", hostile)],
+            vec![("client_id", &client.id), ("client_secret", hostile), ("token", hostile)],
+            vec![(&hostile[..12], "s3cr3t"), (&hostile[..12], "s3cr3t")],
+        ] {
+            let answer = post_form(&client.http, &gateway.url(path), &fields).await;
+            if answer.status() == StatusCode::OK {
+                continue; // A revocation of nothing.
+            }
+            let body: Value = answer.json().await.unwrap();
+            let description = body["error_description"].as_str().unwrap();
+            let legal = |char: char| matches!(char, ' '..='!' | '#'..='[' | ']'..='~');
+            assert!(description.chars().all(legal), "{description:?}");
+            assert!(description.contains("reference") && !description.contains("s3cr3t"), "{description:?}");
+        }
+    }
+    let names_it = json!({ "redirect_uris": [hostile] });
+    let answer = client.http.post(gateway.url("/oauth/register")).json(&names_it).send().await.unwrap();
+    let body = oauth_error(answer, 400, "invalid_redirect_uri").await;
+    let description = body["error_description"].as_str().unwrap();
+    assert!(description.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{description:?}");
+}

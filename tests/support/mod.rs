@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 pub mod browser;
+pub mod document_host;
 pub mod flow;
 pub mod gateway;
