@@ -67,7 +67,7 @@ impl AuthorizationServer {
             generation: 0,
             expires_at: now.plus(self.options().refresh_token_ttl).min(grant.expires_at),
             superseded_at: None,
-            derivation_key: self.derivation.current_id().to_owned(),
+            derivation_key: self.derivation.current_id(now),
         };
         let new = NewRefreshToken { hash: secret.hash(), token, issued_at: now };
         (secret, new)

@@ -91,7 +91,7 @@ impl AuthorizationServer {
             return Ok(ConsentView::Start { transaction, client });
         };
         let person = self.store.person(&subject).await?.ok_or(StoreError::Unreadable("person"))?;
-        let csrf = self.derivation.csrf(id.as_str(), owner, &subject);
+        let csrf = self.derivation.csrf(id.as_str(), owner, &subject, now);
         if let Err(refusal) = self.check_access(&transaction.request.route, &person, &client.id) {
             self.audit_refusal(&transaction, &subject, refusal).await;
             return Ok(ConsentView::Refused { transaction, client, person, csrf, refusal });
@@ -221,7 +221,7 @@ impl AuthorizationServer {
     /// Where an approved transaction's browser goes, with its one code.
     fn approval(&self, transaction: &Transaction) -> String {
         let request = &transaction.request;
-        let code = self.derivation.code(&transaction.id);
+        let code = self.derivation.code(transaction);
         answer(&request.redirect_uri, &success_params(code.expose(), request.state.as_deref(), &request.issuer))
     }
 
@@ -252,7 +252,7 @@ impl AuthorizationServer {
             expires_at: code_expires_at,
             revoked_at: None,
         };
-        let code = self.derivation.code(&transaction.id);
+        let code = self.derivation.code(transaction);
         if !self.store.approve(transaction, &grant, &code.hash(), code_expires_at).await? {
             return Ok(self.decision_meanwhile(transaction).await?.location);
         }

@@ -63,15 +63,18 @@ impl AuthorizationServer {
         token: &str,
         caller: &ResourceServer,
         origin: &str,
-    ) -> Result<Option<ActiveToken>, StoreError> {
+    ) -> Result<Option<ActiveToken>, TokenFailure> {
         let Some(stored) = self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? else {
             return Ok(None);
         };
         let Some(grant) = self.grant_shown_to(caller, &stored.grant, origin).await? else { return Ok(None) };
-        let successor = self.derivation.successor(token, &stored.grant, stored.generation, &stored.derivation_key);
-        let successor = match successor {
-            Some(successor) if stored.superseded_at.is_some() => self.store.refresh_token(&successor.hash()).await?,
-            _ => None,
+        let successor = if stored.superseded_at.is_some() {
+            let (grant, generation, key) = (&stored.grant, stored.generation, &stored.derivation_key);
+            let successor = self.derivation.successor(token, grant, generation, key).await;
+            let successor = successor.map_err(|error| TokenFailure::derivation(&error))?;
+            self.store.refresh_token(&successor.hash()).await?
+        } else {
+            None
         };
         match decide(&stored, successor.as_ref(), self.options().refresh_token_reuse, self.now()) {
             Rotation::Rotate | Rotation::Repeat => {

@@ -112,7 +112,7 @@ impl AuthorizationServer {
         {
             return Ok(LoginStarted::Consent(id.clone()));
         }
-        Ok(LoginStarted::Provider(self.provider_url(&transaction.request.origin, &state, switch_account)))
+        Ok(LoginStarted::Provider(self.provider_url(&transaction, &state, switch_account)))
     }
 
     async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
@@ -134,19 +134,20 @@ impl AuthorizationServer {
         self.policy.browser_login.state_ttl.saturating_mul(2)
     }
 
-    fn provider_url(&self, origin: &str, state: &Secret, switch_account: bool) -> String {
+    fn provider_url(&self, transaction: &Transaction, state: &Secret, switch_account: bool) -> String {
+        let origin = transaction.request.origin.as_str();
         let redirect_uri = self.callback_uri(origin);
         let challenge = self
             .policy
             .browser_login
             .pkce
-            .then(|| CodeChallenge::of_verifier(&self.derivation.provider_verifier(state.expose())));
+            .then(|| CodeChallenge::of_verifier(&self.derivation.provider_verifier(state.expose(), transaction)));
         self.identity
             .authorization_url(&LoginStart {
                 redirect_uri: &redirect_uri,
                 state: state.expose(),
                 code_challenge: challenge.as_ref().map(CodeChallenge::as_str),
-                nonce: &self.derivation.provider_nonce(state.expose()),
+                nonce: &self.derivation.provider_nonce(state.expose(), transaction),
                 origin,
                 switch_account,
             })
@@ -196,8 +197,8 @@ impl AuthorizationServer {
         if let Some(error) = callback.error {
             return Err(self.identity.callback_error(error, callback.error_description, &redirect_uri));
         }
-        let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state));
-        let nonce = self.derivation.provider_nonce(state);
+        let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state, transaction));
+        let nonce = self.derivation.provider_nonce(state, transaction);
         let back = LoginReturn {
             code: callback.code.ok_or(LoginError::CodeRejected)?,
             state,

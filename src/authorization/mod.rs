@@ -27,7 +27,7 @@ pub use access::NotIssued;
 pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalError};
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
-pub use derivation::{DerivationError, DerivationKeys};
+pub use derivation::DerivationKeys;
 pub use introspect::IntrospectError;
 pub use login::{Callback, CallbackError, LoginStarted, SignedIn, StartError};
 pub use login_sessions::{LoginSessions, SessionError};

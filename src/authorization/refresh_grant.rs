@@ -81,7 +81,8 @@ impl AuthorizationServer {
         let successor = self
             .derivation
             .successor(presented, &grant.id, token.generation, &token.derivation_key)
-            .ok_or(TokenFailure::InvalidRefreshToken)?;
+            .await
+            .map_err(|error| TokenFailure::derivation(&error))?;
         for _ in 0..ATTEMPTS {
             let stored = match token.superseded_at {
                 Some(_) => self.store.refresh_token(&successor.hash()).await?,
@@ -117,7 +118,7 @@ impl AuthorizationServer {
                 generation: token.generation + 1,
                 expires_at: now.plus(self.options().refresh_token_ttl).min(grant.expires_at),
                 superseded_at: None,
-                derivation_key: self.derivation.current_id().to_owned(),
+                derivation_key: self.derivation.current_id(now),
             },
             issued_at: now,
         }

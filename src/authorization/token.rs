@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::AuthorizationServer;
 use super::clients::ClientError;
 use crate::domain::{Client, Grant};
-use crate::keys::AccessTokenClaims;
+use crate::keys::{AccessTokenClaims, KeysError};
 use crate::oauth::params::Params;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::token::{TokenErrorCode, TokenResponse};
@@ -61,11 +61,19 @@ pub enum TokenFailure {
     ClientUnreachable,
     #[error("temporarily unavailable; try again")]
     Store(#[from] StoreError),
+    /// The key that a token hangs on is not at hand; the token itself may be good.
+    #[error("temporarily unavailable; try again")]
+    Keys,
     #[error("the token could not be signed")]
     Signing,
 }
 
 impl TokenFailure {
+    pub(super) fn derivation(error: &KeysError) -> Self {
+        tracing::error!(event = "mcp_auth_key_missing", %error);
+        Self::Keys
+    }
+
     #[must_use]
     pub fn code(&self) -> TokenErrorCode {
         match self {
@@ -80,7 +88,7 @@ impl TokenFailure {
             | Self::SessionEnded => TokenErrorCode::InvalidGrant,
             Self::InvalidTarget => TokenErrorCode::InvalidTarget,
             Self::InvalidScope => TokenErrorCode::InvalidScope,
-            Self::ClientUnreachable | Self::ProviderUnavailable | Self::Store(_) => {
+            Self::ClientUnreachable | Self::ProviderUnavailable | Self::Keys | Self::Store(_) => {
                 TokenErrorCode::TemporarilyUnavailable
             }
             Self::Signing => TokenErrorCode::ServerError,

@@ -72,7 +72,12 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
         bail!("--auto-approve stands in for the development login; unset the WorkOS credentials to use it");
     }
     let settings = settings(args, &home)?;
-    let source = ConfigSource { load: Box::new(load), watch: vec![folder, args.dir.join(".env")] };
+    let secret_keys = settings.secret_keys.clone();
+    let source = ConfigSource {
+        load: Box::new(load),
+        secret_keys: Box::new(move || Ok(secret_keys.clone())),
+        watch: vec![folder, args.dir.join(".env")],
+    };
     let auto_approve = args.auto_approve;
     block_on(runtime::run(settings, loaded, source, |addresses, config| greet(addresses, config, auto_approve)))?;
     Ok(ExitCode::SUCCESS)

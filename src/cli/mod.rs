@@ -5,6 +5,8 @@ pub mod check;
 pub mod dev;
 pub mod healthcheck;
 pub mod init;
+pub mod keys;
+pub mod operator;
 pub mod process;
 pub mod schema;
 pub mod serve;
@@ -31,6 +33,7 @@ pub enum Command {
     Init(init::InitArgs),
     Add(add::AddArgs),
     Schema(schema::SchemaArgs),
+    Keys(keys::KeysArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
@@ -53,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(&args.dir, &mut stdout).map(|()| ExitCode::SUCCESS),
         Command::Add(args) => add::run(&args, &mut stdout).map(|()| ExitCode::SUCCESS),
         Command::Schema(args) => schema::run(&args, &mut stdout).map(|()| ExitCode::SUCCESS),
+        Command::Keys(args) => operator::run(args.run(&mut stdout)),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }

@@ -69,7 +69,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let source = ConfigSource { load: Box::new(load), watch: Vec::new() };
+    let (values, files) = (args.secret_key.clone(), args.secret_key_file.clone());
+    let secret_keys = move || process::secret_keys(&values, &files).map_err(|error| format!("{error:#}"));
+    let source = ConfigSource { load: Box::new(load), secret_keys: Box::new(secret_keys), watch: Vec::new() };
     super::dev::block_on(runtime::run(settings, loaded, source, |addresses, config| {
         let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(event = "listening", addresses = listening, routes = config.routes.len());

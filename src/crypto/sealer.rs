@@ -1,5 +1,8 @@
 //! Sealing at rest and on the wire: AES-256-GCM with associated data and a key id in the envelope.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
@@ -52,13 +55,15 @@ pub enum OpenError {
     Forged,
 }
 
-/// Seals with its first key, opens with any (`--secret-key` is repeatable, so keys can rotate online).
+/// Seals with its first key, opens with any (`--secret-key` is repeatable, so keys can rotate online). Copies share
+/// their keys, and what [`Sealer::replace`] makes of them.
 #[derive(Clone)]
 pub struct Sealer {
-    keys: Vec<(Vec<u8>, LessSafeKeyBox)>,
+    keys: Arc<ArcSwap<NamedKeys>>,
 }
 
-type LessSafeKeyBox = std::sync::Arc<LessSafeKey>;
+/// Each with its id; never empty.
+type NamedKeys = Vec<(Vec<u8>, LessSafeKey)>;
 const KEY_ID_LEN: usize = 6;
 const NONCE_LEN: usize = 12;
 
@@ -66,21 +71,35 @@ impl Sealer {
     /// `None` without any key.
     #[must_use]
     pub fn new(keys: &[KeyMaterial]) -> Option<Self> {
-        let keys: Vec<_> = keys
-            .iter()
-            .filter_map(|key| {
-                let unbound = UnboundKey::new(&AES_256_GCM, key.as_bytes()).ok()?;
-                Some((super::base64url_decode(&key.id())?, std::sync::Arc::new(LessSafeKey::new(unbound))))
-            })
-            .collect();
-        if keys.is_empty() { None } else { Some(Self { keys }) }
+        Some(Self { keys: Arc::new(ArcSwap::from_pointee(named(keys)?)) })
+    }
+
+    /// Goes on with other keys. False, and nothing changes, without any.
+    #[must_use]
+    pub fn replace(&self, keys: &[KeyMaterial]) -> bool {
+        let Some(keys) = named(keys) else { return false };
+        self.keys.store(Arc::new(keys));
+        true
+    }
+
+    /// [`KeyMaterial::id`] of the key that sealed an envelope.
+    #[must_use]
+    pub fn key_of(envelope: &[u8]) -> Option<String> {
+        envelope.get(..KEY_ID_LEN).map(super::base64url)
+    }
+
+    /// Whether an envelope is sealed with the first key.
+    #[must_use]
+    pub fn is_newest(&self, envelope: &[u8]) -> bool {
+        envelope.get(..KEY_ID_LEN) == Some(self.keys.load()[0].0.as_slice())
     }
 
     /// `key id ‖ nonce ‖ ciphertext`. `place` is authenticated with it, so a sealed value opens only where it
     /// was put.
     #[must_use]
     pub fn seal(&self, place: &str, plain: &[u8], random: &dyn Random) -> Vec<u8> {
-        let (id, key) = &self.keys[0];
+        let keys = self.keys.load();
+        let (id, key) = &keys[0];
         let mut nonce = [0u8; NONCE_LEN];
         random.fill(&mut nonce);
         let mut body = plain.to_vec();
@@ -102,7 +121,8 @@ impl Sealer {
         }
         let (id, rest) = envelope.split_at(KEY_ID_LEN);
         let (nonce, body) = rest.split_at(NONCE_LEN);
-        let key = self.keys.iter().find(|(known, _)| known == id).map(|(_, key)| key).ok_or(OpenError::UnknownKey)?;
+        let keys = self.keys.load();
+        let key = keys.iter().find(|(known, _)| known == id).map(|(_, key)| key).ok_or(OpenError::UnknownKey)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Malformed)?;
         let mut body = body.to_vec();
         let plain = key.open_in_place(nonce, Aad::from(place.as_bytes()), &mut body).map_err(|_| OpenError::Forged)?;
@@ -110,8 +130,19 @@ impl Sealer {
     }
 }
 
+fn named(keys: &[KeyMaterial]) -> Option<NamedKeys> {
+    let keys: NamedKeys = keys
+        .iter()
+        .filter_map(|key| {
+            let unbound = UnboundKey::new(&AES_256_GCM, key.as_bytes()).ok()?;
+            Some((super::base64url_decode(&key.id())?, LessSafeKey::new(unbound)))
+        })
+        .collect();
+    if keys.is_empty() { None } else { Some(keys) }
+}
+
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sealer({} keys)", self.keys.len())
+        write!(f, "Sealer({} keys)", self.keys.load().len())
     }
 }

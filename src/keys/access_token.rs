@@ -6,6 +6,7 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 
 use super::key_set::{Keys, SignError};
+use crate::domain::UnixTime;
 
 /// `typ` of an access token.
 pub(super) const TYP: &str = "at+jwt";
@@ -41,7 +42,7 @@ impl AccessTokenIssuer {
     /// # Errors
     /// [`SignError`].
     pub fn issue(&self, claims: &AccessTokenClaims) -> Result<String, SignError> {
-        self.keys.sign(TYP, claims)
+        self.keys.sign(TYP, claims, UnixTime(claims.iat))
     }
 
     /// The claims of a token that we signed, expired or not; for revocation and introspection.
@@ -49,6 +50,12 @@ impl AccessTokenIssuer {
     pub fn claims_of_own_token(&self, token: &str) -> Option<AccessTokenClaims> {
         verify_signature(&self.keys, token)
     }
+}
+
+/// The key that what looks like one of our access tokens names.
+pub(super) fn key_id(token: &str) -> Option<String> {
+    let header = decode_header(token).ok()?;
+    header.kid.filter(|_| header.typ.as_deref() == Some(TYP))
 }
 
 /// The claims of an access token that one of our keys signed. Nothing but the signature, the algorithm and
@@ -67,5 +74,5 @@ pub(super) fn verify_signature(keys: &Keys, token: &str) -> Option<AccessTokenCl
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
-    decode(token, key, &validation).ok().map(|data| data.claims)
+    decode(token, &key, &validation).ok().map(|data| data.claims)
 }

@@ -96,7 +96,7 @@ impl AssertionIssuer {
             permissions: person.permissions.clone(),
             impersonator: person.impersonator.clone(),
         };
-        self.keys.sign(TYP, &claims)
+        self.keys.sign(TYP, &claims, now)
     }
 }
 
@@ -124,7 +124,7 @@ impl AssertionVerifier {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let claims: IdentityClaims = decode(assertion, key, &validation).ok()?.claims;
+        let claims: IdentityClaims = decode(assertion, &key, &validation).ok()?.claims;
         (claims.aud == audience && claims.exp > now.0).then_some(claims)
     }
 }

@@ -1,55 +1,55 @@
-//! The signing key set: made once, sealed in the store, shared by all replicas (SEC-4, DISC-19).
+//! The signing key set as the gateway uses it: sealed in the store, shared by all replicas, followed while it changes
+//! (SEC-3, SEC-4, DISC-19).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use arc_swap::ArcSwap;
+use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
+use super::ring::{Held, Ring};
+use super::rotation::{self, KeysError, algorithm_name};
+use super::signing_key::{self, SigningKey};
 use crate::config::model::SigningAlg;
-use crate::crypto::{Sealer, base64url, sha256};
+use crate::crypto::Sealer;
 use crate::domain::{Random, UnixTime};
-use crate::store::{KeyKind, Store, StoreError, StoredKey};
-
-/// Why the signing keys could not be had at start.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the store's signing keys do not open with the given --secret-key: {0}")]
-    Sealed(#[from] crate::crypto::OpenError),
-    #[error("a stored signing key cannot be used")]
-    Unusable,
-    #[error("a signing key could not be made")]
-    Generate,
-}
+use crate::store::{KeyKind, Store, StoredKey};
 
 /// A token could not be signed.
 #[derive(Debug, thiserror::Error)]
-#[error("signing failed: {0}")]
-pub struct SignError(#[from] jsonwebtoken::errors::Error);
-
-/// One key pair.
-struct SigningKey {
-    kid: String,
-    algorithm: Algorithm,
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    jwk: Value,
+pub enum SignError {
+    #[error("signing failed: {0}")]
+    Library(#[from] jsonwebtoken::errors::Error),
+    #[error("there is no signing key")]
+    NoKey,
 }
 
 /// The keys: one signs, all verify.
 pub struct Keys {
-    signing: Arc<SigningKey>,
-    by_id: HashMap<String, Arc<SigningKey>>,
-    jwks: Value,
+    set: ArcSwap<Set>,
+    /// Absent for keys in memory.
+    source: Option<(Store, Sealer)>,
+    /// When the store was last asked for an unknown key.
+    asked: Mutex<Option<UnixTime>>,
+}
+
+struct Set {
+    ring: Ring<SigningKey>,
+    jwks: Arc<Value>,
+    algorithm: SigningAlg,
+}
+
+impl Set {
+    fn new(ring: Ring<SigningKey>, algorithm: SigningAlg) -> Self {
+        let jwks = Arc::new(json!({ "keys": ring.iter().map(|held| &held.key.jwk).collect::<Vec<_>>() }));
+        Self { ring, jwks, algorithm }
+    }
 }
 
 impl Keys {
-    /// Loads the keys of a store; makes the first of the wanted algorithm when there is none.
+    /// Loads the keys of a store; makes those of the wanted algorithm when there are none.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -60,32 +60,13 @@ impl Keys {
         random: &dyn Random,
         now: UnixTime,
     ) -> Result<Self, KeysError> {
-        let wanted = match algorithm {
-            SigningAlg::Es256 => Algorithm::ES256,
-            SigningAlg::EdDsa => Algorithm::EdDSA,
+        let keys = Self {
+            set: ArcSwap::from_pointee(Set::new(Ring::default(), algorithm)),
+            source: Some((store.clone(), sealer.clone())),
+            asked: Mutex::new(None),
         };
-        let name = format!("{wanted:?}");
-        let stored = store.keys(KeyKind::Signing).await?;
-        if !stored.iter().any(|key| key.algorithm == name && key.retired_at.is_none()) {
-            let pkcs8 = generate(wanted)?;
-            let kid = SigningKey::from_pkcs8(wanted, &pkcs8)?.kid;
-            let generation = stored.first().map_or(1, |newest| newest.generation + 1);
-            let sealed = sealer.seal(&format!("key:{kid}"), &pkcs8, random);
-            let key =
-                StoredKey { id: kid, algorithm: name.clone(), generation, sealed, created_at: now.0, retired_at: None };
-            store.add_key(KeyKind::Signing, &key).await?;
-        }
-        let mut keys = Vec::new();
-        for stored in store.keys(KeyKind::Signing).await? {
-            let algorithm = match stored.algorithm.as_str() {
-                "ES256" => Algorithm::ES256,
-                "EdDSA" => Algorithm::EdDSA,
-                _ => return Err(KeysError::Unusable),
-            };
-            let pkcs8 = sealer.open(&format!("key:{}", stored.id), &stored.sealed)?;
-            keys.push((stored.retired_at.is_none(), SigningKey::from_pkcs8(algorithm, &pkcs8)?));
-        }
-        Self::new(keys, wanted)
+        keys.sign_with(algorithm, random, now).await?;
+        Ok(keys)
     }
 
     /// Keys that live in memory only, for tests.
@@ -93,90 +74,94 @@ impl Keys {
     /// # Errors
     /// [`KeysError::Generate`].
     pub fn ephemeral(algorithm: SigningAlg) -> Result<Self, KeysError> {
-        let algorithm = match algorithm {
-            SigningAlg::Es256 => Algorithm::ES256,
-            SigningAlg::EdDsa => Algorithm::EdDSA,
+        let named = signing_key::named(algorithm_name(algorithm)).ok_or(KeysError::Unusable)?;
+        let key = SigningKey::from_pkcs8(named, &signing_key::generate(named)?)?;
+        let stored = StoredKey {
+            id: key.kid.clone(),
+            algorithm: algorithm_name(algorithm).to_owned(),
+            generation: 1,
+            sealed: Vec::new(),
+            created_at: 0,
+            in_force_at: Some(0),
+            retired_at: None,
         };
-        Self::new(vec![(true, SigningKey::from_pkcs8(algorithm, &generate(algorithm)?)?)], algorithm)
+        let ring = Ring::new(vec![Held { stored, key: Arc::new(key) }]);
+        Ok(Self { set: ArcSwap::from_pointee(Set::new(ring, algorithm)), source: None, asked: Mutex::new(None) })
     }
 
-    /// `keys` newest first, each with whether it may sign.
-    fn new(keys: Vec<(bool, SigningKey)>, wanted: Algorithm) -> Result<Self, KeysError> {
-        let keys: Vec<_> = keys.into_iter().map(|(active, key)| (active, Arc::new(key))).collect();
-        let (_, signing) =
-            keys.iter().find(|(active, key)| *active && key.algorithm == wanted).ok_or(KeysError::Unusable)?;
-        Ok(Self {
-            signing: Arc::clone(signing),
-            jwks: json!({ "keys": keys.iter().map(|(_, key)| &key.jwk).collect::<Vec<_>>() }),
-            by_id: keys.iter().map(|(_, key)| (key.kid.clone(), Arc::clone(key))).collect(),
-        })
+    /// Signs with an algorithm from now on, and reads the keys again.
+    ///
+    /// # Errors
+    /// [`KeysError`]; then everything stays as it was.
+    pub async fn sign_with(&self, algorithm: SigningAlg, random: &dyn Random, now: UnixTime) -> Result<(), KeysError> {
+        if let Some((store, sealer)) = &self.source {
+            rotation::ensure(store, sealer, (KeyKind::Signing, algorithm_name(algorithm)), random, now).await?;
+        }
+        self.read(algorithm).await
+    }
+
+    /// Reads the keys again after a change in the store.
+    ///
+    /// # Errors
+    /// [`KeysError`]; then the keys stay as they were.
+    pub async fn reload(&self) -> Result<(), KeysError> {
+        self.read(self.set.load().algorithm).await
+    }
+
+    async fn read(&self, algorithm: SigningAlg) -> Result<(), KeysError> {
+        let Some((store, sealer)) = &self.source else { return Ok(()) };
+        let read = |stored: &StoredKey, plain: &[u8]| {
+            SigningKey::from_pkcs8(signing_key::named(&stored.algorithm).ok_or(KeysError::Unusable)?, plain)
+        };
+        let known = self.set.load_full();
+        let ring = Ring::load(store, sealer, KeyKind::Signing, &known.ring, read).await?;
+        self.set.store(Arc::new(Set::new(ring, algorithm)));
+        Ok(())
+    }
+
+    /// Whether a key is known after all, when a token names one that is not: another replica may have made it a moment
+    /// ago. The store is asked at most once a second, whatever strangers send.
+    pub async fn look_up(&self, kid: &str, now: UnixTime) -> bool {
+        let mut asked = self.asked.lock().await;
+        if !self.knows(kid) && *asked != Some(now) {
+            if let Err(error) = self.reload().await {
+                tracing::warn!(event = "keys_unknown", %error);
+            }
+            *asked = Some(now);
+        }
+        self.knows(kid)
+    }
+
+    #[must_use]
+    pub fn knows(&self, kid: &str) -> bool {
+        self.set.load().ring.get(kid).is_some()
     }
 
     /// The public keys (RFC 7517), for `/.well-known/jwks.json`.
     #[must_use]
-    pub fn jwks(&self) -> &Value {
-        &self.jwks
+    pub fn jwks(&self) -> Arc<Value> {
+        Arc::clone(&self.set.load().jwks)
     }
 
     /// JWA name of the algorithm that new tokens are signed with.
     #[must_use]
     pub fn algorithm_name(&self) -> &'static str {
-        if self.signing.algorithm == Algorithm::EdDSA { "EdDSA" } else { "ES256" }
+        algorithm_name(self.set.load().algorithm)
     }
 
-    pub(super) fn sign<T: Serialize>(&self, typ: &str, claims: &T) -> Result<String, SignError> {
-        let mut header = Header::new(self.signing.algorithm);
+    /// Signs with the key that is in force at `now`.
+    pub(super) fn sign<T: Serialize>(&self, typ: &str, claims: &T, now: UnixTime) -> Result<String, SignError> {
+        let set = self.set.load();
+        let held = set.ring.in_force(algorithm_name(set.algorithm), now).ok_or(SignError::NoKey)?;
+        let mut header = Header::new(held.key.algorithm);
         header.typ = Some(typ.to_owned());
-        header.kid = Some(self.signing.kid.clone());
-        Ok(jsonwebtoken::encode(&header, claims, &self.signing.encoding)?)
+        header.kid = Some(held.key.kid.clone());
+        Ok(jsonwebtoken::encode(&header, claims, &held.key.encoding)?)
     }
 
-    pub(super) fn verification_key(&self, kid: &str) -> Option<(Algorithm, &DecodingKey)> {
-        self.by_id.get(kid).map(|key| (key.algorithm, &key.decoding))
-    }
-}
-
-impl SigningKey {
-    fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeysError> {
-        let (encoding, decoding, mut jwk) = if algorithm == Algorithm::EdDSA {
-            let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeysError::Unusable)?;
-            let x = base64url(pair.public_key().as_ref());
-            let decoding = DecodingKey::from_ed_components(&x).map_err(|_| KeysError::Unusable)?;
-            (EncodingKey::from_ed_der(pkcs8), decoding, json!({ "crv": "Ed25519", "kty": "OKP", "x": x }))
-        } else {
-            let pair =
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeysError::Unusable)?;
-            // Uncompressed point: 04 ‖ x ‖ y.
-            let point = pair.public_key().as_ref();
-            let (x, y) = match point.get(1..).map(|rest| rest.split_at_checked(32)) {
-                Some(Some((x, y))) if y.len() == 32 => (base64url(x), base64url(y)),
-                _ => return Err(KeysError::Unusable),
-            };
-            let decoding = DecodingKey::from_ec_components(&x, &y).map_err(|_| KeysError::Unusable)?;
-            (EncodingKey::from_ec_der(pkcs8), decoding, json!({ "crv": "P-256", "kty": "EC", "x": x, "y": y }))
-        };
-        // RFC 7638: the members that define the key, in lexical order, without white space. The map above is
-        // in that order already.
-        let kid = base64url(&sha256(jwk.to_string().as_bytes()));
-        if let Some(members) = jwk.as_object_mut() {
-            let name = if algorithm == Algorithm::EdDSA { "EdDSA" } else { "ES256" };
-            members.insert("kid".to_owned(), kid.clone().into());
-            members.insert("alg".to_owned(), name.into());
-            members.insert("use".to_owned(), "sig".into());
-        }
-        Ok(Self { kid, algorithm, encoding, decoding, jwk })
-    }
-}
-
-fn generate(algorithm: Algorithm) -> Result<Vec<u8>, KeysError> {
-    if algorithm == Algorithm::EdDSA {
-        // Version 1 of PKCS#8: the form without the public key, which the JWT library can read.
-        let pair = Ed25519KeyPair::generate().map_err(|_| KeysError::Generate)?;
-        let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeysError::Generate)?;
-        Ok(der.as_ref().to_vec())
-    } else {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeysError::Generate)?;
-        Ok(pair.to_pkcs8v1().map_err(|_| KeysError::Generate)?.as_ref().to_vec())
+    pub(super) fn verification_key(&self, kid: &str) -> Option<(Algorithm, DecodingKey)> {
+        let set = self.set.load();
+        set.ring.get(kid).map(|held| (held.key.algorithm, held.key.decoding.clone()))
     }
 }
 
@@ -212,7 +197,7 @@ mod tests {
         assert_eq!(first.jwks(), again.jwks());
         let both = Keys::load(&store, &sealer, SigningAlg::EdDsa, &SystemRandom, now).await.unwrap();
         assert_eq!(both.algorithm_name(), "EdDSA");
-        assert_eq!(both.jwks()["keys"].as_array().unwrap().len(), 2);
+        assert_eq!(both.jwks()["keys"].as_array().unwrap().len(), 4, "current and next of each algorithm");
         let stranger = Sealer::new(&[KeyMaterial::new([2; 32])]).unwrap();
         assert!(matches!(
             Keys::load(&store, &stranger, SigningAlg::Es256, &SystemRandom, now).await,

@@ -6,11 +6,18 @@
 mod access_token;
 mod assertion;
 mod key_set;
+mod reseal;
 mod revocations;
+mod ring;
+pub mod rotation;
+mod signing_key;
 mod verifier;
 
 pub use access_token::{AccessTokenClaims, AccessTokenIssuer};
 pub use assertion::{AssertionIssuer, AssertionVerifier, IdentityClaims};
-pub use key_set::{Keys, KeysError, SignError};
+pub use key_set::{Keys, SignError};
+pub use reseal::{Resealed, reseal};
 pub use revocations::{REMEMBERED, Revocations};
+pub use ring::Ring;
+pub use rotation::KeysError;
 pub use verifier::{AccessTokenVerifier, TokenRefusal, VerifiedToken};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::access_token::verify_signature;
+use super::access_token::{key_id, verify_signature};
 use super::key_set::Keys;
 use super::revocations::Revocations;
 use crate::crypto::{SecretHash, sha256};
@@ -96,6 +96,15 @@ impl AccessTokenVerifier {
             return Err(TokenRefusal::Revoked);
         }
         Ok(verified)
+    }
+
+    /// Whether a token that was refused may be good after all: it names a key that the store turns out to have.
+    pub async fn learn_key_of(&self, token: &str, now: UnixTime) -> bool {
+        let kid = if token.len() > MAX_TOKEN { None } else { key_id(token) };
+        match kid {
+            Some(kid) if !self.keys.knows(&kid) => self.keys.look_up(&kid, now).await,
+            _ => false,
+        }
     }
 
     #[must_use]

@@ -176,7 +176,11 @@ impl Proxy {
             return Ok(cors::preflight());
         }
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
-        let token = match self.admit(route, origin, &parts) {
+        let mut admitted = self.admit(route, origin, &parts);
+        if admitted.is_err() && self.learn_key(&parts).await {
+            admitted = self.admit(route, origin, &parts);
+        }
+        let token = match admitted {
             Ok(token) => token,
             Err(error) => return Err(refuse(error, None, body)),
         };
@@ -235,6 +239,15 @@ impl Proxy {
             return Err(ProxyError::Bearer(Box::new(challenge), "insufficient_scope"));
         }
         Ok(Some(token))
+    }
+
+    /// Whether a refused token may be good after all, by a key that another replica made a moment ago (SEC-3).
+    async fn learn_key(&self, parts: &http::request::Parts) -> bool {
+        let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
+        match bearer::credentials(headers, parts.uri.query()) {
+            Ok(presented) => self.verifier.learn_key_of(presented, self.clock.now()).await,
+            Err(_) => false,
+        }
     }
 
     fn needed_scopes(&self) -> ScopeSet {

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::documents::StoredDocuments;
 use super::settings::Settings;
-use crate::authorization::{AuthorizationServer, Clients, DerivationError, DerivationKeys, LoginSessions};
+use crate::authorization::{AuthorizationServer, Clients, DerivationKeys, LoginSessions};
 use crate::config::model::{GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
@@ -32,8 +32,6 @@ pub enum StartError {
     Records(#[from] crate::store::StoreError),
     #[error(transparent)]
     Keys(#[from] KeysError),
-    #[error(transparent)]
-    Derivation(#[from] DerivationError),
     #[error("no --secret-key: give 32 random bytes in base64, as `openssl rand -base64 32` makes them")]
     NoSecretKey,
     #[error("--public-url {0}")]
@@ -243,6 +241,42 @@ impl Assembly {
         Ok(())
     }
 
+    /// Reads all keys again.
+    ///
+    /// # Errors
+    /// [`KeysError`]; keys that could not be read stay as they were.
+    pub async fn reload_keys(&self) -> Result<(), KeysError> {
+        self.keys.reload().await?;
+        self.derivation.reload().await
+    }
+
+    /// Learns what other processes have changed in the store: ended grants and keys.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn catch_up(&self) -> Result<(), KeysError> {
+        let now = self.clock.now();
+        super::background::learn_revocations(&self.store, &self.revocations, now.minus(REMEMBERED), now).await?;
+        self.reload_keys().await
+    }
+
+    /// Signs with the algorithm that a configuration asks for (SEC-3). Without the store the former one stays.
+    pub async fn follow_signing_alg(&self, config: &GatewayConfig) {
+        let algorithm = signing_alg(config);
+        if let Err(error) = self.keys.sign_with(algorithm, &*self.random, self.clock.now()).await {
+            tracing::error!(event = "signing_alg_unchanged", %error);
+        }
+    }
+
+    /// How long a retired key stays: longer than anything that was signed with it.
+    #[must_use]
+    pub fn key_afterlife(&self) -> Duration {
+        let server = |shared: &SharedGateway| {
+            shared.load().authorization.as_ref().map(|server| server.options().access_token_ttl)
+        };
+        self.current.get().and_then(server).unwrap_or_default().max(REMEMBERED)
+    }
+
     /// How long a registration may lie idle under the present configuration.
     #[must_use]
     pub fn client_idle(&self) -> Duration {
@@ -251,6 +285,12 @@ impl Assembly {
             .and_then(|shared| shared.load().authorization.as_ref().map(|server| server.options().client_idle))
             .unwrap_or(Duration::from_secs(90 * 24 * 3600))
     }
+}
+
+/// What a configuration signs tokens with.
+#[must_use]
+pub fn signing_alg(config: &GatewayConfig) -> SigningAlg {
+    config.login.as_ref().map_or(SigningAlg::Es256, |login| login.gateway.signing_alg)
 }
 
 /// The operator's trust roots, as PEM texts.

@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::assemble::Assembly;
 use crate::domain::{Clock, UnixTime};
 use crate::keys::{REMEMBERED, Revocations};
-use crate::store::{Store, StoreError};
+use crate::store::{KeysVersion, Store, StoreError};
 
 /// How often the store is asked for grants that another process revoked. With it a revocation holds on every
 /// replica within a second (REV-3).
 const REVOCATION_POLL: Duration = Duration::from_millis(500);
 /// How far back each question reaches, so that a commit that became visible late is not missed.
 const REVOCATION_OVERLAP: Duration = Duration::from_secs(30);
+/// How often the store is asked whether its keys have changed.
+const KEYS_POLL: Duration = Duration::from_millis(500);
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// Rows of each table per batch.
 const PURGE_BATCH: u32 = 500;
@@ -70,6 +72,28 @@ pub async fn follow_revocations(
     }
 }
 
+/// Keeps the keys up to date until shutdown: a rotation is known long before the moment it names (SEC-3).
+pub async fn follow_keys(assembly: Arc<Assembly>, shutdown: CancellationToken) {
+    let mut known = KeysVersion::default();
+    let mut tick = tokio::time::interval(KEYS_POLL);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        match assembly.store.keys_version().await {
+            Ok(version) if version != known => {
+                if let Err(error) = assembly.reload_keys().await {
+                    tracing::error!(event = "keys_unreadable", %error);
+                }
+                known = version;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(event = "keys_unknown", %error),
+        }
+    }
+}
+
 /// Takes out expired rows until shutdown.
 pub async fn purge(assembly: Arc<Assembly>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(PURGE_EVERY);
@@ -77,6 +101,9 @@ pub async fn purge(assembly: Arc<Assembly>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = tick.tick() => {}
+        }
+        if let Err(error) = assembly.store.purge_keys(assembly.clock.now().minus(assembly.key_afterlife())).await {
+            tracing::warn!(event = "purge_failed", %error);
         }
         let idle = assembly.client_idle();
         loop {

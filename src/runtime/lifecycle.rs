@@ -14,12 +14,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::assemble::{Assembly, StartError};
+use super::assemble::{Assembly, StartError, signing_alg};
 use super::background;
 use super::listener::Listener;
 use super::settings::{Settings, TlsFiles};
-use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route, SigningAlg};
+use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route};
 use crate::config::{Diagnostics, Loaded};
+use crate::crypto::KeyMaterial;
 use crate::demo::DemoServer;
 use crate::keys::{AssertionVerifier, REMEMBERED};
 use crate::web::{SharedGateway, router};
@@ -32,6 +33,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Where the configuration comes from, now and at each reload.
 pub struct ConfigSource {
     pub load: Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>,
+    /// The secret keys, first one first, as their files are now.
+    pub secret_keys: Box<dyn Fn() -> Result<Vec<KeyMaterial>, String> + Send + Sync>,
     /// Files and folders to watch for changes, in `dev`.
     pub watch: Vec<PathBuf>,
 }
@@ -48,8 +51,7 @@ pub async fn run(
     ready: impl FnOnce(&[SocketAddr], &GatewayConfig),
 ) -> Result<(), StartError> {
     let shutdown = CancellationToken::new();
-    let algorithm = loaded.config.login.as_ref().map_or(SigningAlg::Es256, |login| login.gateway.signing_alg);
-    let assembly = Arc::new(Assembly::open(settings, algorithm).await?);
+    let assembly = Arc::new(Assembly::open(settings, signing_alg(&loaded.config)).await?);
     let demo = match assembly.settings.development {
         Some(_) => Some(start_demo(&assembly).await?),
         None => None,
@@ -102,6 +104,7 @@ fn spawn_background(assembly: &Arc<Assembly>, tasks: &TaskTracker, shutdown: &Ca
         Arc::clone(&assembly.clock),
         shutdown.clone(),
     ));
+    tasks.spawn(background::follow_keys(Arc::clone(assembly), shutdown.clone()));
     tasks.spawn(background::purge(Arc::clone(assembly), shutdown.clone()));
 }
 
@@ -128,9 +131,15 @@ async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<
 
 /// Puts the new configuration in force, or keeps the old one and says why (OPS-6).
 async fn reload(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
+    match (source.secret_keys)() {
+        Ok(keys) if assembly.sealer.replace(&keys) => {}
+        Ok(_) => tracing::error!(event = "secret_keys_refused", "there is none; the old secret keys stay in force"),
+        Err(error) => tracing::error!(event = "secret_keys_refused", error, "the old secret keys stay in force"),
+    }
     match (source.load)() {
         Ok(loaded) => {
             log_notes(&loaded);
+            assembly.follow_signing_alg(&loaded.config).await;
             install(assembly, with_demo(loaded.config, demo)).await;
             tracing::info!(event = "config_reloaded");
         }

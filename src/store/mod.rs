@@ -14,6 +14,7 @@ mod login_sessions;
 mod logins;
 mod open;
 mod purge;
+mod sealed;
 
 use sqlx::{PgPool, SqlitePool};
 
@@ -21,10 +22,11 @@ pub use audit::AuditRecord;
 pub use clients::StoredClient;
 pub use documents::DocumentRow;
 pub use grants::{NewRefreshToken, RevocationReason};
-pub use keys::{KeyKind, StoredKey};
+pub use keys::{KeyKind, KeyState, KeysVersion, StoredKey, Succession};
 pub use login_sessions::NewLoginSession;
 pub use open::OpenError;
 pub use purge::Purged;
+pub use sealed::{SEALED, SealedColumn};
 
 /// Why a record could not be read or written. Endpoints answer 503 with `Retry-After` to either, never an
 /// OAuth error that would make a client throw its tokens away (CODE-2, REFR-10).

@@ -20,6 +20,7 @@ mod documents;
 mod fuzz_replay;
 mod introspect;
 mod journey;
+mod keys;
 mod pages;
 mod real_clients;
 mod refresh;

@@ -27,6 +27,7 @@ async fn what_was_stored_is_there_after_a_restart(#[values(Kind::Sqlite, Kind::P
         generation: 1,
         sealed: vec![0, 255, 1],
         created_at: NOW.0,
+        in_force_at: None,
         retired_at: None,
     };
     world.store.add_key(KeyKind::Signing, &key).await.unwrap();
@@ -63,6 +64,7 @@ async fn the_first_key_of_a_generation_wins(#[values(Kind::Sqlite, Kind::Postgre
         generation: 1,
         sealed: vec![1],
         created_at: NOW.0,
+        in_force_at: None,
         retired_at: None,
     };
     let (one, two) = (key("one"), key("two"));

@@ -95,7 +95,7 @@ fn metadata(context: &Context, route: Option<&str>, write: impl Fn(&Issuer<'_>) 
 }
 
 pub async fn jwks(context: Context) -> Response {
-    document(context.gateway.keys.jwks())
+    document(&*context.gateway.keys.jwks())
 }
 
 fn document<T: Serialize>(body: &T) -> Response {

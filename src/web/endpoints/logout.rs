@@ -28,7 +28,7 @@ pub async fn get(context: Context, headers: HeaderMap) -> Response {
     };
     let html = SignOutConfirmPage {
         action: format!("{}oauth/logout", context.gateway.base_path),
-        csrf: server.derivation.csrf(PURPOSE, &known.record().id, &subject),
+        csrf: server.derivation.csrf(PURPOSE, &known.record().id, &subject, server.now()),
         person: person.map(|person| person.email.unwrap_or(person.subject)).unwrap_or_default(),
     }
     .render();

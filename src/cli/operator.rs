@@ -1,0 +1,142 @@
+//! What the operator's commands share: finding the store, also beside a running gateway, and writing answers.
+//!
+//! These commands work on the database itself. Nothing of them can be reached through the listener (REV-5).
+
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::process;
+use crate::crypto::Sealer;
+use crate::store::Store;
+
+/// Where `doorward dev` keeps its store, below the project folder.
+const DEV_STORE: &str = ".doorward/doorward.db";
+/// Where `doorward serve` keeps it by default.
+const SERVE_STORE: &str = "doorward.db";
+const DEV_SECRET_KEY: &str = ".doorward/secret.key";
+
+/// The gateway's store, and how to answer.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    /// The gateway's database; left out, `doorward.db` or `.doorward/doorward.db` in this folder
+    #[arg(long, env = "DOORWARD_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Who does this, for the audit trail
+    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "operator", hide_env = true)]
+    pub operator: String,
+}
+
+impl StoreArgs {
+    /// Opens the store without touching its schema.
+    ///
+    /// # Errors
+    /// With a text for people.
+    pub async fn open(&self) -> anyhow::Result<Store> {
+        Ok(Store::open_beside(&self.url()?).await?)
+    }
+
+    fn url(&self) -> anyhow::Result<String> {
+        if let Some(url) = &self.database_url {
+            return Ok(url.clone());
+        }
+        let (serve, dev) = (Path::new(SERVE_STORE).is_file(), self.is_dev());
+        match (serve, dev) {
+            (true, true) => {
+                bail!(
+                    "there is {SERVE_STORE} and {DEV_STORE} here: name one, as in --database-url sqlite://{DEV_STORE}"
+                )
+            }
+            (false, true) => Ok(format!("sqlite://{DEV_STORE}")),
+            _ => Ok(format!("sqlite://{SERVE_STORE}")),
+        }
+    }
+
+    fn is_dev(&self) -> bool {
+        self.database_url.is_none() && Path::new(DEV_STORE).is_file()
+    }
+
+    /// Writes `answer` as JSON, or `text` for people.
+    ///
+    /// # Errors
+    /// When nothing more can be written.
+    pub fn answer<T: Serialize>(&self, out: &mut impl Write, answer: &T, text: &str) -> anyhow::Result<()> {
+        if self.json {
+            serde_json::to_writer_pretty(&mut *out, answer)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The secret keys, for what seals.
+#[derive(Debug, Clone, Args)]
+pub struct SecretKeyArgs {
+    /// The gateway's secret key; repeatable: the first seals, all open
+    #[arg(long, env = "DOORWARD_SECRET_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    pub secret_key: Vec<String>,
+    /// A file with such keys, one a line
+    #[arg(long, env = "DOORWARD_SECRET_KEY_FILE", value_name = "FILE", value_delimiter = ',')]
+    pub secret_key_file: Vec<PathBuf>,
+}
+
+impl SecretKeyArgs {
+    /// The sealer of a store; that of `doorward dev` has its key beside it.
+    ///
+    /// # Errors
+    /// With a text for people.
+    pub fn sealer(&self, store: &StoreArgs) -> anyhow::Result<Sealer> {
+        let mut files = self.secret_key_file.clone();
+        if self.secret_key.is_empty() && files.is_empty() && store.is_dev() {
+            files.push(DEV_SECRET_KEY.into());
+        }
+        let keys = process::secret_keys(&self.secret_key, &files)?;
+        Sealer::new(&keys).context("give the gateway's --secret-key or --secret-key-file")
+    }
+}
+
+/// Lines of columns, each as wide as its widest cell.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    let lines = || std::iter::once(&head).chain(rows);
+    let width = |column: usize| {
+        lines().map(|line| line.get(column).map_or(0, |cell| cell.chars().count())).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for line in lines() {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A moment as people and programs read it; `-` for none.
+#[must_use]
+pub fn moment(time: Option<jiff::Timestamp>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// The command's own.
+pub fn run(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(command)
+}

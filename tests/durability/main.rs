@@ -1,0 +1,11 @@
+//! The real binary: what survives a crash, and what operators do to a running gateway.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![allow(clippy::disallowed_methods, reason = "a test drives processes and waits for them")]
+
+#[path = "../support/browser.rs"]
+mod browser;
+
+mod crashes;
+mod operators;
+mod process;

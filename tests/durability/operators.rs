@@ -1,0 +1,106 @@
+//! Operators' commands beside a running gateway: the real binary for both.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, param_of};
+use crate::process::{Process, REDIRECT, VERIFIER, approve, authorize_url, form, http, initialize, refresh};
+
+/// A command in the project folder, with an empty environment.
+fn doorward(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_doorward")).env_clear().current_dir(folder).args(args).output().unwrap()
+}
+
+/// The JSON answer of a command that succeeds.
+fn answer(folder: &Path, args: &[&str]) -> Value {
+    let output = doorward(folder, &[args, &["--json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A registered client and its tokens for the demo route, granted by a ready person.
+async fn connect(process: &Process, person: &str) -> (String, Value) {
+    let browser = Browser::new();
+    let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    let registered = http().post(process.url("/oauth/register")).json(&body).send().await.unwrap();
+    let registered: Value = registered.json().await.unwrap();
+    let id = registered["client_id"].as_str().unwrap().to_owned();
+    let start = browser.get(&authorize_url(process, &id)).await;
+    let fields = [("transaction", start.field("transaction")), ("decision", "continue".to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let to_provider = browser.post(&process.url("/oauth/consent"), &fields).await;
+    let state = param_of(to_provider.redirect(), "state").unwrap();
+    let from_provider = browser.post(&process.url("/oauth/dev-login"), &[("state", &state), ("person", person)]).await;
+    let back = browser.get(from_provider.redirect()).await;
+    let consent = browser.get(back.redirect()).await;
+    let code = approve(process, &browser, &consent).await.param("code").unwrap();
+    let fields =
+        [("grant_type", "authorization_code"), ("client_id", &id), ("code", &code), ("code_verifier", VERIFIER)];
+    let tokens = form(&process.url("/oauth/token"), &fields).await;
+    (id, tokens)
+}
+
+async fn published(process: &Process) -> Vec<String> {
+    let jwks: Value = http().get(process.url("/.well-known/jwks.json")).send().await.unwrap().json().await.unwrap();
+    jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Looks until it is so; the gateway looks at its store twice a second.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    for _ in 0..100 {
+        if look().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never: {what}");
+}
+
+async fn call(process: &Process, tokens: &Value) -> u16 {
+    initialize(process, tokens["access_token"].as_str().unwrap()).await.status().as_u16()
+}
+
+// SEC-3, DISC-19, STORE-11
+#[tokio::test]
+async fn keys_rotate_beside_a_running_gateway_and_nobody_is_signed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    let (id, tokens) = connect(&process, "member").await;
+    let before = published(&process).await;
+    assert_eq!(before.len(), 2, "one signs, the next is known already");
+
+    let rotated = answer(folder.path(), &["keys", "rotate"]);
+    assert_eq!(rotated.as_array().unwrap().len(), 2, "the signing key and the derivation key: {rotated}");
+    let promoted = rotated[0]["id"].as_str().unwrap();
+    assert!(before.iter().any(|kid| kid == promoted), "what takes over was published before");
+    let again = doorward(folder.path(), &["keys", "rotate"]);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("under way"));
+
+    eventually("the new next key is published", async || published(&process).await.len() == 3).await;
+    let after = published(&process).await;
+    assert!(before.iter().all(|kid| after.contains(kid)), "and the others still are");
+    assert_eq!(call(&process, &tokens).await, 200);
+    let next = refresh(&process, &id, &tokens).await;
+    assert_eq!(call(&process, &next).await, 200);
+
+    let listed = answer(folder.path(), &["keys", "list"]);
+    let states = |kind: &str| -> Vec<String> {
+        let keys = listed.as_array().unwrap().iter().filter(|key| key["kind"] == kind);
+        keys.map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states("signing"), ["next", "next", "current"]);
+    assert!(!listed.to_string().contains("sealed\":"), "no key material: {listed}");
+}
+
+// STORE-11
+#[tokio::test]
+async fn a_command_finds_no_store_and_says_so_instead_of_making_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = doorward(folder.path(), &["keys", "list"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("there is no database at doorward.db"), "{text}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
