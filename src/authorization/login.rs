@@ -12,6 +12,7 @@ use crate::identity::{Login, LoginError, LoginReturn, LoginStart};
 use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
 use crate::oauth::pkce::CodeChallenge;
 use crate::store::{AuditRecord, StoreError};
+use url::Url;
 
 /// What follows the click on *continue*. It may hold a `state`, so it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum StartError {
     /// Expired, decided, or of another browser. One answer for all three: it tells a stranger nothing.
     #[error("this sign-in is no longer open in this browser")]
     Gone,
+    /// The provider had to be asked where people sign in, and did not say; the transaction can be tried again.
+    #[error("{error}")]
+    Provider { error: LoginError, transaction: TransactionId, to_client: Box<ClientAnswer> },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -112,7 +116,13 @@ impl AuthorizationServer {
         {
             return Ok(LoginStarted::Consent(id.clone()));
         }
-        Ok(LoginStarted::Provider(self.provider_url(&transaction, &state, switch_account)))
+        match self.provider_url(&transaction, &state, switch_account).await {
+            Ok(url) => Ok(LoginStarted::Provider(url.into())),
+            Err(error) => {
+                let to_client = Box::new(self.failed_answer(&error, &transaction));
+                Err(StartError::Provider { error, transaction: transaction.id, to_client })
+            }
+        }
     }
 
     async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
@@ -134,7 +144,12 @@ impl AuthorizationServer {
         self.policy.browser_login.state_ttl.saturating_mul(2)
     }
 
-    fn provider_url(&self, transaction: &Transaction, state: &Secret, switch_account: bool) -> String {
+    async fn provider_url(
+        &self,
+        transaction: &Transaction,
+        state: &Secret,
+        switch_account: bool,
+    ) -> Result<Url, LoginError> {
         let origin = transaction.request.origin.as_str();
         let redirect_uri = self.callback_uri(origin);
         let challenge = self
@@ -151,7 +166,7 @@ impl AuthorizationServer {
                 origin,
                 switch_account,
             })
-            .into()
+            .await
     }
 
     /// Takes a browser back from the provider.
@@ -193,6 +208,7 @@ impl AuthorizationServer {
         callback: &Callback<'_>,
         transaction: &Transaction,
     ) -> Result<Login, LoginError> {
+        self.identity.check_callback_issuer(callback.issuer).await?;
         let redirect_uri = self.callback_uri(&transaction.request.origin);
         if let Some(error) = callback.error {
             return Err(self.identity.callback_error(error, callback.error_description, &redirect_uri));
@@ -205,7 +221,6 @@ impl AuthorizationServer {
             redirect_uri: &redirect_uri,
             code_verifier: verifier.as_deref(),
             nonce: &nonce,
-            issuer: callback.issuer,
             browser_ip: callback.browser_ip,
             user_agent: callback.user_agent,
             now: self.now(),
@@ -247,9 +262,10 @@ impl AuthorizationServer {
         Ok(SignedIn { transaction: transaction.id.clone(), cookie })
     }
 
-    async fn login_failed(&self, error: LoginError, transaction: &Transaction) -> Result<CallbackError, CallbackError> {
+    /// Logs why a login did not succeed, and gives what its client may hear of it (IDP-6).
+    fn failed_answer(&self, error: &LoginError, transaction: &Transaction) -> ClientAnswer {
         tracing::warn!(event = "mcp_auth_login_failed", provider = self.identity.display_name(), %error);
-        let (code, description) = match &error {
+        let (code, description) = match error {
             LoginError::AccessDenied | LoginError::ImpersonationRefused | LoginError::WrongOrganization => {
                 (AuthorizationErrorCode::AccessDenied, "the sign-in was refused")
             }
@@ -261,7 +277,11 @@ impl AuthorizationServer {
                 (AuthorizationErrorCode::ServerError, "the sign-in could not be completed")
             }
         };
-        let to_client = Box::new(client_answer(transaction, code, description));
+        client_answer(transaction, code, description)
+    }
+
+    async fn login_failed(&self, error: LoginError, transaction: &Transaction) -> Result<CallbackError, CallbackError> {
+        let to_client = Box::new(self.failed_answer(&error, transaction));
         if error == LoginError::AccessDenied {
             self.store.deny(&transaction.id).await?;
             let record = AuditRecord {

@@ -112,12 +112,12 @@ impl IdentityProvider for DevLogin {
         "the development login"
     }
 
-    fn authorization_url(&self, login: &LoginStart<'_>) -> Url {
+    async fn authorization_url(&self, login: &LoginStart<'_>) -> Result<Url, LoginError> {
         #[expect(clippy::expect_used, reason = "the origin is one of ours, and the base path was checked at start")]
         let mut url = Url::parse(&format!("{}{}oauth/dev-login", login.origin, self.base_path))
             .expect("an origin and a path make a URL");
         url.query_pairs_mut().append_pair("state", login.state);
-        url
+        Ok(url)
     }
 
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
@@ -125,7 +125,7 @@ impl IdentityProvider for DevLogin {
         Ok(Login { person, provider_session: None, refresh_token: None })
     }
 
-    fn logout_url(&self, _provider_session: &str, _return_to: &Url) -> Option<Url> {
+    async fn logout_url(&self, _provider_session: &str, _return_to: &Url) -> Option<Url> {
         None
     }
 }
@@ -198,7 +198,6 @@ mod tests {
             redirect_uri: "http://localhost:9000/oauth/callback",
             code_verifier: None,
             nonce: "",
-            issuer: None,
             browser_ip: None,
             user_agent: None,
             now: UnixTime(now),
@@ -245,16 +244,17 @@ mod tests {
         assert!(provider().custom_person(&CustomPerson::default()).is_none());
     }
 
-    #[test]
-    fn the_browser_is_sent_to_our_own_page() {
-        let url = provider().authorization_url(&LoginStart {
+    #[tokio::test]
+    async fn the_browser_is_sent_to_our_own_page() {
+        let start = LoginStart {
             redirect_uri: "",
             state: "a b",
             code_challenge: None,
             nonce: "",
             origin: "http://localhost:9000",
             switch_account: false,
-        });
+        };
+        let url = provider().authorization_url(&start).await.unwrap();
         assert_eq!(url.as_str(), "http://localhost:9000/oauth/dev-login?state=a+b");
     }
 }

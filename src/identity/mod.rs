@@ -32,14 +32,28 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// What pages and logs call it, such as `WorkOS`.
     fn display_name(&self) -> &str;
 
-    /// Where the browser goes to sign in.
-    fn authorization_url(&self, login: &LoginStart<'_>) -> Url;
+    /// Where the browser goes to sign in. Fails when the provider has to be asked for that place first and does not
+    /// answer in time.
+    async fn authorization_url(&self, login: &LoginStart<'_>) -> Result<Url, LoginError>;
+
+    /// Whether the callback comes from this provider, as far as its `iss` tells (IDP-4, RFC 9207 §2.4). Asked before
+    /// anything else on the callback is believed, so that no code is given away.
+    async fn check_callback_issuer(&self, issuer: Option<&str>) -> Result<(), LoginError> {
+        let _ = issuer;
+        Ok(())
+    }
 
     /// Redeems the code of the callback, once, and verifies whom it names. Bounded by `remoteTimeoutMs`.
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError>;
 
     /// Where to send the browser to end the provider's own session, when the provider has such a place.
-    fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url>;
+    async fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url>;
+
+    /// Whether somebody who wants another account has to be signed out at the provider first, because
+    /// [`LoginStart::switch_account`] is not enough for it to ask again.
+    fn keeps_account(&self) -> bool {
+        false
+    }
 
     /// How to ask again about people who signed in, when the provider's refresh token is kept (IDP-12).
     fn sessions(&self) -> Option<&dyn ProviderSessions> {
@@ -131,8 +145,6 @@ pub struct LoginReturn<'a> {
     pub redirect_uri: &'a str,
     pub code_verifier: Option<&'a str>,
     pub nonce: &'a str,
-    /// RFC 9207, when the provider sent it.
-    pub issuer: Option<&'a str>,
     pub browser_ip: Option<std::net::IpAddr>,
     pub user_agent: Option<&'a str>,
     pub now: UnixTime,

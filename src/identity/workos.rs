@@ -120,7 +120,7 @@ impl IdentityProvider for WorkOs {
         "WorkOS"
     }
 
-    fn authorization_url(&self, login: &LoginStart<'_>) -> Url {
+    async fn authorization_url(&self, login: &LoginStart<'_>) -> Result<Url, LoginError> {
         let mut url = endpoint(&self.base, &["user_management", "authorize"]);
         let mut query = url.query_pairs_mut();
         query
@@ -149,7 +149,7 @@ impl IdentityProvider for WorkOs {
             }
         }
         drop(query);
-        url
+        Ok(url)
     }
 
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
@@ -162,10 +162,14 @@ impl IdentityProvider for WorkOs {
         self.options.session_sync.then_some(self as &dyn ProviderSessions)
     }
 
-    fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
+    async fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
         let mut url = endpoint(&self.base, &["user_management", "sessions", "logout"]);
         url.query_pairs_mut().append_pair("session_id", provider_session).append_pair("return_to", return_to.as_str());
         Some(url)
+    }
+
+    fn keeps_account(&self) -> bool {
+        true
     }
 
     fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError {

@@ -5,7 +5,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use super::{authorize, consent};
-use crate::authorization::{Callback, CallbackError};
+use crate::authorization::{Callback, CallbackError, ClientAnswer};
+use crate::domain::TransactionId;
 use crate::identity::{InteractiveStep, LoginError};
 use crate::oauth::params::Params;
 use crate::web::admission::Context;
@@ -85,16 +86,30 @@ fn refused(error: &CallbackError, context: &Context) -> Response {
         ),
         CallbackError::Denied(answer) => authorize::to_client(answer, context),
         CallbackError::Store(error) => respond::unavailable_page(error, context),
-        CallbackError::Login { error, transaction, to_client } => {
-            let retry = matches!(error, LoginError::Unavailable(_) | LoginError::CodeRejected | LoginError::Interactive(_) | LoginError::WrongOrganization);
-            let link = if retry {
-                PageLink { label: "Try again".to_owned(), href: consent::location(context, transaction) }
-            } else {
-                PageLink { label: format!("Return to {}", to_client.redirect_host), href: to_client.location.clone() }
-            };
-            login_trouble(error, link, context)
-        }
+        CallbackError::Login { error, transaction, to_client } => login_failed(error, transaction, to_client, context),
     }
+}
+
+/// A failed login, with the two ways on: again, or back to the client.
+pub(super) fn login_failed(
+    error: &LoginError,
+    transaction: &TransactionId,
+    to_client: &ClientAnswer,
+    context: &Context,
+) -> Response {
+    let retry = matches!(
+        error,
+        LoginError::Unavailable(_)
+            | LoginError::CodeRejected
+            | LoginError::Interactive(_)
+            | LoginError::WrongOrganization
+    );
+    let link = if retry {
+        PageLink { label: "Try again".to_owned(), href: consent::location(context, transaction) }
+    } else {
+        PageLink { label: format!("Return to {}", to_client.redirect_host), href: to_client.location.clone() }
+    };
+    login_trouble(error, link, context)
 }
 
 /// What people read of a failed login. Nothing of it is the provider's own text (IDP-6).

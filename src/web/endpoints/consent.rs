@@ -5,6 +5,7 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
+use super::callback;
 use crate::authorization::{
     AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, StartError,
 };
@@ -128,6 +129,9 @@ async fn start(
         Ok(LoginStarted::Provider(url)) => respond::see_other(&url),
         Ok(LoginStarted::Consent(id)) => respond::see_other(&location(context, &id)),
         Err(StartError::Gone) => refused(&ConsentError::Gone, context),
+        Err(StartError::Provider { error, transaction, to_client }) => {
+            callback::login_failed(&error, &transaction, &to_client, context)
+        }
         Err(StartError::Store(error)) => respond::unavailable_page(&error, context),
     }
 }
@@ -145,13 +149,13 @@ async fn switch(
         Err(error) => return refused(&error, context),
     };
     let back = format!("{}{}oauth/consent", context.origin, context.gateway.base_path);
-    let provider = session
-        .zip(url::Url::parse(&back).ok())
-        .and_then(|(session, back)| server.identity.logout_url(&session, &back));
-    match provider {
-        Some(url) => respond::see_other(url.as_str()),
-        None => start(context, server, id, cookie, true).await,
+    if let Some((session, back)) = session.zip(url::Url::parse(&back).ok())
+        && server.identity.keeps_account()
+        && let Some(url) = server.identity.logout_url(&session, &back).await
+    {
+        return respond::see_other(url.as_str());
     }
+    start(context, server, id, cookie, true).await
 }
 
 /// Puts a view on a page.

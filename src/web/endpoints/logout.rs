@@ -58,7 +58,8 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
     }
     let back = url::Url::parse(&format!("{}{}oauth/logout", context.origin, context.gateway.base_path)).ok();
     let session = known.login(server.now()).and_then(|login| login.provider_session.clone());
-    match session.zip(back).and_then(|(session, back)| server.identity.logout_url(&session, &back)) {
+    let Some((session, back)) = session.zip(back) else { return signed_out() };
+    match server.identity.logout_url(&session, &back).await {
         Some(url) => respond::see_other(url.as_str()),
         None => signed_out(),
     }

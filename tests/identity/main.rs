@@ -1,0 +1,7 @@
+//! The identity providers, each against a double that can fail and lie.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it cannot go on")]
+
+#[path = "../support/fake_workos.rs"]
+mod fake_workos;
+mod workos;
