@@ -94,6 +94,26 @@ impl Clients {
         Ok(stored.client)
     }
 
+    /// The client as the configuration, the store or a copy of its document describes it, without asking its host:
+    /// for lists. `None` when nothing is known of it any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn at_hand(&self, id: &ClientId, now: UnixTime) -> Result<Option<Client>, StoreError> {
+        if let Some(client) = self.configured.get(id) {
+            return Ok(Some(client.clone()));
+        }
+        if looks_like_url(id.as_str()) {
+            let url = ClientIdUrl::parse(id.as_str()).ok();
+            return Ok(match self.documents.as_ref().zip(url) {
+                Some((documents, url)) => documents.at_hand(&url, now).await,
+                None => None,
+            });
+        }
+        let stored = self.store.registered_client(id).await?;
+        Ok(stored.or_else(|| self_describing::registration_of(id, &self.sealer)).map(|stored| stored.client))
+    }
+
     async fn by_document(&self, id: &str, now: UnixTime) -> Result<Client, ClientError> {
         let Some(documents) = &self.documents else {
             return Err(ClientError::Refused("client-id metadata documents are switched off here".to_owned()));

@@ -331,6 +331,7 @@ impl AuthorizationServer {
         let login = self.form_of_signed_in(id, browser, csrf)?;
         if let Some(known) = browser {
             self.store.sign_out(&known.record().id).await?;
+            self.store.resume_with(&known.record().id, id).await?;
         }
         Ok(login.provider_session.clone())
     }

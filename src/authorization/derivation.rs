@@ -89,16 +89,16 @@ impl DerivationKeys {
         })
     }
 
-    /// The code verifier towards the provider that belongs to a `state` of a transaction (IDP-2).
+    /// The code verifier towards the provider that belongs to a `state` of a login that began at `begun_at` (IDP-2).
     #[must_use]
-    pub fn provider_verifier(&self, state: &str, transaction: &Transaction) -> String {
-        base64url(&self.at(transaction.created_at, &[b"provider verifier\0", state.as_bytes()]))
+    pub fn provider_verifier(&self, state: &str, begun_at: UnixTime) -> String {
+        base64url(&self.at(begun_at, &[b"provider verifier\0", state.as_bytes()]))
     }
 
-    /// The `nonce` that belongs to a `state` of a transaction.
+    /// The `nonce` that belongs to a `state` of a login that began at `begun_at`.
     #[must_use]
-    pub fn provider_nonce(&self, state: &str, transaction: &Transaction) -> String {
-        base64url(&self.at(transaction.created_at, &[b"provider nonce\0", state.as_bytes()]))
+    pub fn provider_nonce(&self, state: &str, begun_at: UnixTime) -> String {
+        base64url(&self.at(begun_at, &[b"provider nonce\0", state.as_bytes()]))
     }
 
     /// The successor of a refresh token: derived from the presented token, the grant and the key it was

@@ -7,7 +7,7 @@ use super::AuthorizationServer;
 use super::authorize::{ClientAnswer, answer};
 use crate::crypto::{Secret, SecretHash};
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
-use crate::domain::{BrowserId, Stage, Transaction, TransactionId};
+use crate::domain::{BrowserId, Stage, Transaction, TransactionId, UnixTime};
 use crate::identity::{Login, LoginError, LoginReturn, LoginStart};
 use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
 use crate::oauth::pkce::CodeChallenge;
@@ -51,10 +51,41 @@ pub struct Callback<'a> {
     pub origin: &'a str,
 }
 
-/// A person is signed in: the browser gets `cookie`, and consent is next.
+/// Where a login leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Onward {
+    /// To the consent page of a transaction.
+    Consent(TransactionId),
+    /// To the person's own page (REV-4).
+    Account,
+}
+
+/// What a login that came back had been started for.
+enum Purpose {
+    Authorization(Box<Transaction>),
+    Account { begun_at: UnixTime },
+}
+
+impl Purpose {
+    fn onward(&self) -> Onward {
+        match self {
+            Self::Authorization(transaction) => Onward::Consent(transaction.id.clone()),
+            Self::Account { .. } => Onward::Account,
+        }
+    }
+
+    fn begun_at(&self) -> UnixTime {
+        match self {
+            Self::Authorization(transaction) => transaction.created_at,
+            Self::Account { begun_at } => *begun_at,
+        }
+    }
+}
+
+/// A person is signed in: the browser gets `cookie` and goes on.
 #[derive(Debug)]
 pub struct SignedIn {
-    pub transaction: TransactionId,
+    pub onward: Onward,
     pub cookie: Secret,
 }
 
@@ -69,9 +100,9 @@ pub enum CallbackError {
     /// The state was armed in another browser (CONS-16).
     #[error("the sign-in was started in another browser")]
     OtherBrowser,
-    /// The login failed; the transaction can be tried again.
+    /// The login failed and can be tried again; a client that waits for it can be told.
     #[error("{error}")]
-    Login { error: LoginError, transaction: TransactionId, to_client: Box<ClientAnswer> },
+    Login { error: LoginError, onward: Onward, to_client: Option<Box<ClientAnswer>> },
     /// The person, or the provider, said no: the client is told.
     #[error("access was denied at the provider")]
     Denied(Box<ClientAnswer>),
@@ -116,7 +147,7 @@ impl AuthorizationServer {
         {
             return Ok(LoginStarted::Consent(id.clone()));
         }
-        match self.provider_url(&transaction, &state, switch_account).await {
+        match self.provider_url(&transaction.request.origin, &state, transaction.created_at, switch_account).await {
             Ok(url) => Ok(LoginStarted::Provider(url.into())),
             Err(error) => {
                 let to_client = Box::new(self.failed_answer(&error, &transaction));
@@ -125,12 +156,12 @@ impl AuthorizationServer {
         }
     }
 
-    async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
+    pub(super) async fn adopt_browser(&self, cookie: &Secret) -> Result<BrowserId, StoreError> {
         let fresh = BrowserId::new(self.new_id("br_"));
         self.store.adopt_browser(&fresh, &cookie.hash(), self.now().plus(self.browser_life()), self.now()).await
     }
 
-    async fn kept_browser(&self, known: &KnownBrowser) -> Result<BrowserId, StoreError> {
+    pub(super) async fn kept_browser(&self, known: &KnownBrowser) -> Result<BrowserId, StoreError> {
         let record = known.record();
         let until = self.now().plus(self.browser_life());
         if record.login.is_none() && record.expires_at < until {
@@ -144,25 +175,26 @@ impl AuthorizationServer {
         self.policy.browser_login.state_ttl.saturating_mul(2)
     }
 
-    async fn provider_url(
+    /// `begun_at` is when the transaction, or the login without one, was begun.
+    pub(super) async fn provider_url(
         &self,
-        transaction: &Transaction,
+        origin: &str,
         state: &Secret,
+        begun_at: UnixTime,
         switch_account: bool,
     ) -> Result<Url, LoginError> {
-        let origin = transaction.request.origin.as_str();
         let redirect_uri = self.callback_uri(origin);
         let challenge = self
             .policy
             .browser_login
             .pkce
-            .then(|| CodeChallenge::of_verifier(&self.derivation.provider_verifier(state.expose(), transaction)));
+            .then(|| CodeChallenge::of_verifier(&self.derivation.provider_verifier(state.expose(), begun_at)));
         self.identity
             .authorization_url(&LoginStart {
                 redirect_uri: &redirect_uri,
                 state: state.expose(),
                 code_challenge: challenge.as_ref().map(CodeChallenge::as_str),
-                nonce: &self.derivation.provider_nonce(state.expose(), transaction),
+                nonce: &self.derivation.provider_nonce(state.expose(), begun_at),
                 origin,
                 switch_account,
             })
@@ -179,19 +211,25 @@ impl AuthorizationServer {
             (None, Some(_)) => return Err(CallbackError::NotStartedHere),
             (None, None) => return Err(CallbackError::UnknownState),
         };
-        let (transaction, browser) = self.meet(state, callback).await?;
-        let login = match self.finish_login(state, callback, &transaction).await {
+        let (purpose, browser) = self.meet(state, callback).await?;
+        let login = match self.finish_login(state, callback, purpose.begun_at()).await {
             Ok(login) => login,
-            Err(error) => return Err(self.login_failed(error, &transaction).await?),
+            Err(error) => return Err(self.login_failed(error, &purpose).await?),
         };
-        self.signed_in(&transaction, &browser, &login).await
+        self.signed_in(&purpose, &browser, &login).await
     }
 
-    /// Cookie, state and transaction meet, once (IDP-1). A wrong browser spends nothing.
-    async fn meet(&self, state: &str, callback: &Callback<'_>) -> Result<(Transaction, BrowserId), CallbackError> {
+    /// Cookie and state meet, once, with the transaction if there is one (IDP-1). A wrong browser spends nothing.
+    async fn meet(&self, state: &str, callback: &Callback<'_>) -> Result<(Purpose, BrowserId), CallbackError> {
         let now = self.now();
         let hash = SecretHash::of(state.as_bytes());
-        let transaction = self.store.transaction_of_state(&hash, now).await?.ok_or(CallbackError::UnknownState)?;
+        let Some(transaction) = self.store.transaction_of_state(&hash, now).await? else {
+            let browser = callback.browser.map(|known| &known.record().id).ok_or(CallbackError::UnknownState)?;
+            let since = now.minus(self.policy.browser_login.state_ttl);
+            let begun_at = self.store.consume_browser_state(browser, &hash, since).await?;
+            let begun_at = begun_at.ok_or(CallbackError::UnknownState)?;
+            return Ok((Purpose::Account { begun_at }, browser.clone()));
+        };
         let browser = match (callback.browser, &transaction.browser) {
             (Some(known), Some(owner)) if known.record().id == *owner => owner.clone(),
             _ => return Err(CallbackError::OtherBrowser),
@@ -199,22 +237,22 @@ impl AuthorizationServer {
         if transaction.request.origin != callback.origin || !self.store.consume_state(&hash, now).await? {
             return Err(CallbackError::UnknownState);
         }
-        Ok((transaction, browser))
+        Ok((Purpose::Authorization(Box::new(transaction)), browser))
     }
 
     async fn finish_login(
         &self,
         state: &str,
         callback: &Callback<'_>,
-        transaction: &Transaction,
+        begun_at: UnixTime,
     ) -> Result<Login, LoginError> {
         self.identity.check_callback_issuer(callback.issuer).await?;
-        let redirect_uri = self.callback_uri(&transaction.request.origin);
+        let redirect_uri = self.callback_uri(callback.origin);
         if let Some(error) = callback.error {
             return Err(self.identity.callback_error(error, callback.error_description, &redirect_uri));
         }
-        let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state, transaction));
-        let nonce = self.derivation.provider_nonce(state, transaction);
+        let verifier = self.policy.browser_login.pkce.then(|| self.derivation.provider_verifier(state, begun_at));
+        let nonce = self.derivation.provider_nonce(state, begun_at);
         let back = LoginReturn {
             code: callback.code.ok_or(LoginError::CodeRejected)?,
             state,
@@ -233,7 +271,7 @@ impl AuthorizationServer {
 
     async fn signed_in(
         &self,
-        transaction: &Transaction,
+        purpose: &Purpose,
         browser: &BrowserId,
         login: &Login,
     ) -> Result<SignedIn, CallbackError> {
@@ -248,23 +286,34 @@ impl AuthorizationServer {
         };
         let expires_at = now.plus(self.policy.browser_login.session_ttl);
         self.store.sign_in(browser, &cookie.hash(), &session, expires_at).await?;
-        if !self.store.await_consent(&transaction.id, browser, &login.person.id).await? {
-            return Err(CallbackError::UnknownState);
-        }
+        let request = match purpose {
+            Purpose::Authorization(transaction) => {
+                if !self.store.await_consent(&transaction.id, browser, &login.person.id).await? {
+                    return Err(CallbackError::UnknownState);
+                }
+                Some(&transaction.request)
+            }
+            Purpose::Account { .. } => None,
+        };
         let record = AuditRecord {
             subject: Some(&login.person.id),
-            client: Some(&transaction.request.client_id),
-            route: Some(&transaction.request.route),
+            client: request.map(|request| &request.client_id),
+            route: request.map(|request| request.route.as_str()),
             reason: login.person.impersonator.as_deref().map(|_| "impersonated"),
             ..AuditRecord::new("mcp_auth_login_succeeded", now)
         };
         self.audit(record).await;
-        Ok(SignedIn { transaction: transaction.id.clone(), cookie })
+        Ok(SignedIn { onward: purpose.onward(), cookie })
     }
 
-    /// Logs why a login did not succeed, and gives what its client may hear of it (IDP-6).
-    fn failed_answer(&self, error: &LoginError, transaction: &Transaction) -> ClientAnswer {
+    /// Logs why a login did not succeed (IDP-6).
+    pub(super) fn log_failure(&self, error: &LoginError) {
         tracing::warn!(event = "mcp_auth_login_failed", provider = self.identity.display_name(), %error);
+    }
+
+    /// Logs the same, and gives what the client may hear of it.
+    fn failed_answer(&self, error: &LoginError, transaction: &Transaction) -> ClientAnswer {
+        self.log_failure(error);
         let (code, description) = match error {
             LoginError::AccessDenied | LoginError::ImpersonationRefused | LoginError::WrongOrganization => {
                 (AuthorizationErrorCode::AccessDenied, "the sign-in was refused")
@@ -280,7 +329,11 @@ impl AuthorizationServer {
         client_answer(transaction, code, description)
     }
 
-    async fn login_failed(&self, error: LoginError, transaction: &Transaction) -> Result<CallbackError, CallbackError> {
+    async fn login_failed(&self, error: LoginError, purpose: &Purpose) -> Result<CallbackError, CallbackError> {
+        let Purpose::Authorization(transaction) = purpose else {
+            self.log_failure(&error);
+            return Ok(CallbackError::Login { error, onward: Onward::Account, to_client: None });
+        };
         let to_client = Box::new(self.failed_answer(&error, transaction));
         if error == LoginError::AccessDenied {
             self.store.deny(&transaction.id).await?;
@@ -293,7 +346,7 @@ impl AuthorizationServer {
             self.audit(record).await;
             return Ok(CallbackError::Denied(to_client));
         }
-        Ok(CallbackError::Login { error, transaction: transaction.id.clone(), to_client })
+        Ok(CallbackError::Login { error, onward: purpose.onward(), to_client: Some(to_client) })
     }
 }
 

@@ -6,6 +6,7 @@
 //! names or page text.
 
 mod access;
+mod account;
 mod authorize;
 mod client_authentication;
 mod clients;
@@ -24,12 +25,13 @@ mod token;
 use std::sync::Arc;
 
 pub use access::NotIssued;
+pub use account::{Account, AccountError, OwnGrant, Revoke};
 pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalError};
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
 pub use derivation::DerivationKeys;
 pub use introspect::IntrospectError;
-pub use login::{Callback, CallbackError, LoginStarted, SignedIn, StartError};
+pub use login::{Callback, CallbackError, LoginStarted, Onward, SignedIn, StartError};
 pub use login_sessions::{LoginSessions, SessionError};
 pub use register::{ManagementError, RegisterError, Registered};
 pub use revoke::RevokeError;

@@ -10,7 +10,7 @@ use crate::domain::refresh::{Rotation, decide};
 use crate::domain::{Client, Grant, RefreshToken};
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::token::TokenResponse;
-use crate::store::{AuditRecord, NewRefreshToken, RevocationReason};
+use crate::store::{AuditRecord, NewRefreshToken, RevocationReason, StoreError};
 
 /// A presented token can be found superseded by a racer at most once per attempt; a second look settles it.
 const ATTEMPTS: usize = 3;
@@ -130,7 +130,7 @@ impl AuthorizationServer {
         grant: &Grant,
         reason: RevocationReason,
         peer: Option<&str>,
-    ) -> Result<(), TokenFailure> {
+    ) -> Result<(), StoreError> {
         let now = self.now();
         let ended = self.store.revoke_grant(&grant.id, reason, now).await?;
         // Only now: with the store away, nothing is revoked (REFR-10).

@@ -209,6 +209,16 @@ impl ClientDocuments {
         slot.answer(url, now)
     }
 
+    /// The client that the copy at hand describes, however old, without asking its host.
+    pub async fn at_hand(&self, url: &ClientIdUrl, now: UnixTime) -> Option<Client> {
+        if let Some(document) = self.policy.pinned.get(url.as_str()) {
+            return parse(url, document.to_string().as_bytes(), now).ok();
+        }
+        let stored = self.store.load(url.as_str()).await.ok().flatten();
+        let copy = stored.and_then(|stored| parse(url, stored.body.as_bytes(), now).ok());
+        copy.or_else(|| parse(url, known_clients::document(url.as_str())?.as_bytes(), now).ok())
+    }
+
     /// CIMD-9.
     pub(super) fn check_host(&self, url: &Url) -> Result<(), ClientDocumentError> {
         let host = url.host_str().unwrap_or_default();

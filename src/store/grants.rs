@@ -10,12 +10,15 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Why a grant ended, as the audit trail names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationReason {
     /// The client asked (RFC 7009).
     Client,
+    /// The person took it back on their own page (REV-4).
+    Person,
     /// A used code came again (CODE-8).
     CodeReplayed,
     /// A superseded refresh token came again (REFR-5).
@@ -31,6 +34,7 @@ impl RevocationReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Person => "person",
             Self::CodeReplayed => "code_replayed",
             Self::ProviderSessionEnded => "provider_session_ended",
             Self::RefreshReplayed => "refresh_replayed",
@@ -48,7 +52,7 @@ pub struct NewRefreshToken {
 }
 
 #[derive(sqlx::FromRow)]
-struct GrantRow {
+pub(super) struct GrantRow {
     id: String,
     subject_id: String,
     client_id: String,
@@ -166,7 +170,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const CONSUME: &str =
             "UPDATE codes SET consumed_at = $2 WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2";
-        const EXTEND: &str = "UPDATE grants SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        const EXTEND: &str =
+            "UPDATE grants SET expires_at = $2, last_used_at = $3 WHERE id = $1 AND revoked_at IS NULL";
         let won = in_transaction!(self, |tx| {
             let mut won = sqlx::query(CONSUME)
                 .bind(code.as_bytes().as_slice())
@@ -179,6 +184,7 @@ impl Store {
                 won = sqlx::query(EXTEND)
                     .bind(grant.as_str())
                     .bind(grant_expires_at.0)
+                    .bind(now.0)
                     .execute(&mut *tx)
                     .await?
                     .rows_affected()
@@ -212,7 +218,7 @@ impl Store {
 
     /// Supersedes a token and stores its successor, if it is still the grant's newest and the grant lives. Of
     /// any number of callers exactly one gets true; the others find it superseded. Its client counts as used, once
-    /// a day, so that a registration is not idle from its last consent on (DCR-9).
+    /// a day, so that a registration is not idle from its last consent on (DCR-9); its grant once an hour (REV-4).
     ///
     /// # Errors
     /// [`StoreError`].
@@ -227,6 +233,8 @@ impl Store {
              WHERE grants.id = refresh_tokens.grant_id AND grants.revoked_at IS NULL AND grants.expires_at > $2)";
         const USED: &str = "UPDATE clients SET last_used_at = $2 WHERE last_used_at < $3 \
              AND id_hash = (SELECT client_hash FROM grants WHERE id = $1)";
+        const GRANT_USED: &str =
+            "UPDATE grants SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)";
         let won = in_transaction!(self, |tx| {
             let won = sqlx::query(SUPERSEDE)
                 .bind(presented.as_bytes().as_slice())
@@ -249,6 +257,12 @@ impl Store {
                     .bind(successor.token.grant.as_str())
                     .bind(now.0)
                     .bind(now.minus(DAY).0)
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query(GRANT_USED)
+                    .bind(successor.token.grant.as_str())
+                    .bind(now.0)
+                    .bind(now.minus(HOUR).0)
                     .execute(&mut *tx)
                     .await?;
             }

@@ -224,22 +224,6 @@ impl Store {
         Ok(read!(self, |pool| sqlx::query_scalar(SQL).bind(browser.as_str()).bind(now.0).fetch_one(pool).await)?)
     }
 
-    /// The newest transaction of a browser that still waits for the person.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn newest_pending(
-        &self,
-        browser: &BrowserId,
-        now: UnixTime,
-    ) -> Result<Option<TransactionId>, StoreError> {
-        const SQL: &str = "SELECT id FROM transactions WHERE browser_id = $1 AND expires_at > $2 \
-             AND stage IN ('awaiting_login', 'awaiting_consent') ORDER BY created_at DESC, id DESC LIMIT 1";
-        let id: Option<String> =
-            read!(self, |pool| sqlx::query_scalar(SQL).bind(browser.as_str()).bind(now.0).fetch_optional(pool).await)?;
-        Ok(id.map(TransactionId::new))
-    }
-
     /// # Errors
     /// [`StoreError`].
     pub async fn transaction(&self, id: &TransactionId, now: UnixTime) -> Result<Option<Transaction>, StoreError> {

@@ -5,6 +5,7 @@
 //! winner, and what depends on it shares its short transaction (STORE-5). No method waits on a network other
 //! than the database's.
 
+mod accounts;
 mod audit;
 mod clients;
 mod documents;

@@ -5,6 +5,7 @@
 //! decide anything: status codes, who may see what and where a form leads are the endpoints' business.
 //! Pages hold no script and load nothing.
 
+mod account;
 mod consent;
 mod development;
 mod error;
@@ -18,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use http::header;
 
+pub use account::{AccountPage, AccountStartPage, GrantShown};
 pub use consent::{ClientIdentity, ConsentPage, ConsentWarning, InterstitialPage, ScopeShown, ServerShown, SignedIn};
 pub use development::{DevLoginPage, LandingPage, LandingRoute, ReadyPerson};
 pub use error::{ErrorPage, PageLink};

@@ -10,8 +10,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admission::{self, Context};
 use super::endpoints::{
-    authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, register, revoke,
-    token,
+    account, authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, register,
+    revoke, token,
 };
 use super::gateway::SharedGateway;
 use super::respond;
@@ -57,6 +57,7 @@ fn authorization_table() -> Router {
         .route("/oauth/consent", get(consent::get).post(consent::post))
         .route("/oauth/setup", get(consent::get).post(consent::post))
         .route("/oauth/logout", get(logout::get).post(logout::post))
+        .route("/account", get(account::get).post(account::post))
         .route("/oauth/dev-login", get(dev_login::get).post(dev_login::post))
         .method_not_allowed_fallback(method_not_allowed);
     pages.merge(

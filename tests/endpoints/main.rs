@@ -10,6 +10,7 @@ mod postgres;
 mod support;
 
 mod access;
+mod account;
 mod authorize;
 mod challenge;
 mod client_authentication;

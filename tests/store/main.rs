@@ -5,6 +5,7 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod accounts;
 mod behaviour;
 mod login_sessions;
 mod refreshing;

@@ -12,9 +12,9 @@ use rstest::rstest;
 use crate::world::{Kind, NOW, World, approved, hash, refresh};
 
 const REUSE: Duration = Duration::from_secs(120);
-const FAR: UnixTime = UnixTime(NOW.0 + 1_000_000);
+pub const FAR: UnixTime = UnixTime(NOW.0 + 1_000_000);
 
-async fn redeemed(store: &Store, name: &str) {
+pub async fn redeemed(store: &Store, name: &str) {
     let grant = approved(store, name).await;
     assert!(
         store

@@ -4,9 +4,8 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
-use super::{authorize, consent};
-use crate::authorization::{Callback, CallbackError, ClientAnswer};
-use crate::domain::TransactionId;
+use super::{account, authorize, consent};
+use crate::authorization::{Callback, CallbackError, ClientAnswer, Onward};
 use crate::identity::{InteractiveStep, LoginError};
 use crate::oauth::params::Params;
 use crate::web::admission::Context;
@@ -35,7 +34,7 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
     };
     match server.callback(&callback).await {
         Ok(signed_in) => {
-            let mut response = respond::see_other(&consent::location(&context, &signed_in.transaction));
+            let mut response = respond::see_other(&place(&signed_in.onward, &context));
             let life = server.policy.browser_login.session_ttl.as_secs();
             if let Some(value) =
                 cookie::set(&context.origin, &signed_in.cookie, i64::try_from(life).unwrap_or(i64::MAX))
@@ -45,6 +44,13 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
             response
         }
         Err(error) => refused(&error, &context),
+    }
+}
+
+fn place(onward: &Onward, context: &Context) -> String {
+    match onward {
+        Onward::Consent(transaction) => consent::location(context, transaction),
+        Onward::Account => account::location(context),
     }
 }
 
@@ -86,15 +92,17 @@ fn refused(error: &CallbackError, context: &Context) -> Response {
         ),
         CallbackError::Denied(answer) => authorize::to_client(answer, context),
         CallbackError::Store(error) => respond::unavailable_page(error, context),
-        CallbackError::Login { error, transaction, to_client } => login_failed(error, transaction, to_client, context),
+        CallbackError::Login { error, onward, to_client } => {
+            login_failed(error, onward, to_client.as_deref(), context)
+        }
     }
 }
 
-/// A failed login, with the two ways on: again, or back to the client.
+/// A failed login, with the two ways on: again, or back to the client if one waits for it.
 pub(super) fn login_failed(
     error: &LoginError,
-    transaction: &TransactionId,
-    to_client: &ClientAnswer,
+    onward: &Onward,
+    to_client: Option<&ClientAnswer>,
     context: &Context,
 ) -> Response {
     let retry = matches!(
@@ -104,10 +112,11 @@ pub(super) fn login_failed(
             | LoginError::Interactive(_)
             | LoginError::WrongOrganization
     );
-    let link = if retry {
-        PageLink { label: "Try again".to_owned(), href: consent::location(context, transaction) }
-    } else {
-        PageLink { label: format!("Return to {}", to_client.redirect_host), href: to_client.location.clone() }
+    let link = match to_client {
+        Some(client) if !retry => {
+            PageLink { label: format!("Return to {}", client.redirect_host), href: client.location.clone() }
+        }
+        _ => PageLink { label: "Try again".to_owned(), href: place(onward, context) },
     };
     login_trouble(error, link, context)
 }

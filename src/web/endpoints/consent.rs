@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::callback;
 use crate::authorization::{
-    AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, StartError,
+    AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, Onward, StartError,
 };
 use crate::crypto::Secret;
 use crate::domain::client::ClientOrigin;
@@ -55,10 +55,10 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
 }
 
 /// Without a transaction: back from a sign-out at the provider, whose return addresses are listed without a
-/// query. The browser's newest open transaction is the one the person came from.
+/// query. The store knows which of the browser's open transactions the person came from.
 async fn resume(context: &Context, server: &AuthorizationServer, cookie: &BrowserCookie) -> Response {
     let Some(known) = &cookie.known else { return refused(&ConsentError::Gone, context) };
-    match server.store.newest_pending(&known.record().id, server.now()).await {
+    match server.store.transaction_to_resume(&known.record().id, server.now()).await {
         Ok(Some(id)) => respond::see_other(&location(context, &id)),
         Ok(None) => refused(&ConsentError::Gone, context),
         Err(error) => respond::unavailable_page(&error, context),
@@ -130,7 +130,7 @@ async fn start(
         Ok(LoginStarted::Consent(id)) => respond::see_other(&location(context, &id)),
         Err(StartError::Gone) => refused(&ConsentError::Gone, context),
         Err(StartError::Provider { error, transaction, to_client }) => {
-            callback::login_failed(&error, &transaction, &to_client, context)
+            callback::login_failed(&error, &Onward::Consent(transaction), Some(&to_client), context)
         }
         Err(StartError::Store(error)) => respond::unavailable_page(&error, context),
     }
@@ -228,11 +228,7 @@ fn consent(
         client_name: client_name(client),
         client: client_identity(client),
         redirect_host: transaction.request.redirect_uri.display_host(),
-        person: SignedIn {
-            name: person.display_name().to_owned(),
-            email: person.email.clone().filter(|email| email != person.display_name()),
-            impersonator: person.impersonator.clone(),
-        },
+        person: signed_in(person),
         server: ServerShown {
             name: route.map(|route| route.display_name().to_owned()).unwrap_or_default(),
             path: transaction.request.route.clone(),
@@ -252,21 +248,30 @@ fn consent(
     }
 }
 
-fn client_name(client: &Client) -> String {
+pub(super) fn signed_in(person: &Person) -> SignedIn {
+    SignedIn {
+        name: person.display_name().to_owned(),
+        email: person.email.clone().filter(|email| email != person.display_name()),
+        impersonator: person.impersonator.clone(),
+    }
+}
+
+pub(super) fn client_name(client: &Client) -> String {
     client.name.clone().unwrap_or_else(|| client.id.to_string())
 }
 
-fn client_identity(client: &Client) -> ClientIdentity {
+pub(super) fn client_identity(client: &Client) -> ClientIdentity {
     match client.origin {
         ClientOrigin::Registered => ClientIdentity::SelfRegistered,
         ClientOrigin::Static => ClientIdentity::Configured,
-        ClientOrigin::MetadataDocument => ClientIdentity::Verified {
-            host: url::Url::parse(client.id.as_str())
-                .ok()
-                .and_then(|url| url.host_str().map(str::to_owned))
-                .unwrap_or_default(),
-        },
+        ClientOrigin::MetadataDocument => ClientIdentity::Verified { host: host_of(client.id.as_str()) },
     }
+}
+
+/// The host of a client id that is a URL.
+pub(super) fn host_of(client_id: &str) -> String {
+    let url = url::Url::parse(client_id).ok();
+    url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// CONS-7.

@@ -1,5 +1,6 @@
 //! One file per endpoint of the URL table.
 
+pub mod account;
 pub mod authorize;
 pub mod callback;
 pub mod consent;

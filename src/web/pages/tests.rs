@@ -61,6 +61,26 @@ fn dev_login(text: &str) -> DevLoginPage {
     DevLoginPage { action: "/oauth/dev-login".into(), state: "s".into(), csrf: "c".into(), people: vec![person] }
 }
 
+fn account(text: &str) -> AccountPage {
+    let grant = GrantShown {
+        id: "grt_Vb3k".into(),
+        client_name: text.into(),
+        client: ClientIdentity::Verified { host: text.into() },
+        redirect_host: text.into(),
+        server: ServerShown { name: text.into(), path: text.into() },
+        scopes: vec![text.into()],
+        created: text.into(),
+        last_used: text.into(),
+    };
+    AccountPage {
+        action: "/account".into(),
+        sign_out: "/oauth/logout".into(),
+        csrf: "c".into(),
+        person: SignedIn { name: text.into(), email: Some(text.into()), impersonator: Some(text.into()) },
+        grants: vec![grant],
+    }
+}
+
 /// Every page with `text` wherever text goes.
 fn pages(text: &str) -> Vec<(&'static str, String)> {
     let route = LandingRoute { name: text.into(), slug: text.into(), url: text.into(), public: true };
@@ -74,6 +94,8 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             SignOutConfirmPage { action: "/oauth/logout".into(), csrf: "c".into(), person: text.into() }.render(),
         ),
         ("signed-out", SignedOutPage.render()),
+        ("account", account(text).render()),
+        ("account-start", AccountStartPage { action: "/account".into(), provider: text.into() }.render()),
         ("landing", LandingPage { name: text.into(), routes: vec![route] }.render()),
     ]
 }
