@@ -44,7 +44,7 @@ impl AuthorizationServer {
             client: Some(&transaction.request.client_id),
             route: Some(&transaction.request.route),
             reason: Some(refusal.reason_code()),
-            ..AuditRecord::new("mcp_auth_consent_denied", self.now())
+            ..AuditRecord::refused("mcp_auth_consent_denied", self.now())
         };
         self.audit(record).await;
     }

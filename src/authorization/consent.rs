@@ -194,7 +194,7 @@ impl AuthorizationServer {
                 client: Some(&transaction.request.client_id),
                 route: Some(&transaction.request.route),
                 reason: Some("person"),
-                ..AuditRecord::new("mcp_auth_consent_denied", self.now())
+                ..AuditRecord::refused("mcp_auth_consent_denied", self.now())
             };
             self.audit(record).await;
             return Ok(Decided { location: denial(transaction).location });
@@ -258,8 +258,21 @@ impl AuthorizationServer {
         }
         self.store.touch_client(&grant.client_id, now).await?;
         self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
+        self.audit_elevation(&grant).await?;
         self.remember(&grant, transaction).await?;
         Ok(self.approval(transaction))
+    }
+
+    /// Records when a client gets more at a route than this person granted it there before (REV-6).
+    async fn audit_elevation(&self, grant: &Grant) -> Result<(), StoreError> {
+        let held = self.store.scopes_held(grant).await?;
+        if held.is_empty() || held.iter().any(|scope| grant.scope.is_subset(scope)) {
+            return Ok(());
+        }
+        let scope = grant.scope.to_string();
+        let record = AuditRecord::new("mcp_auth_scope_elevated", grant.created_at).grant(grant);
+        self.audit(AuditRecord { reason: Some(&scope), ..record }).await;
+        Ok(())
     }
 
     /// CONS-3: keeps an approval in mind, for clients for which it may ever be used.

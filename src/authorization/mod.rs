@@ -43,7 +43,8 @@ use crate::domain::{Clock, Grant, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
-use crate::store::{AuditRecord, RevocationReason, Store};
+use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
+use crate::telemetry::request::RequestScope;
 
 /// The authorization server under one configuration. A reload makes a new one over the same store and keys.
 pub struct AuthorizationServer {
@@ -114,24 +115,52 @@ impl AuthorizationServer {
     async fn audit(&self, record: AuditRecord<'_>) {
         record_audit(&self.store, record).await;
     }
+
+    /// The same for what happens often: nobody waits for the record.
+    async fn audit_soon(&self, record: AuditRecord<'_>) {
+        log_audit(&record);
+        with_request(record, async |record| self.store.record_soon(&record).await).await;
+    }
 }
 
 /// See [`AuthorizationServer::audit`].
 async fn record_audit(store: &Store, record: AuditRecord<'_>) {
+    log_audit(&record);
+    with_request(record, async |record| store.record(&record).await).await;
+}
+
+/// Completes a record with the request it happened in, and notes when it cannot be written.
+async fn with_request(record: AuditRecord<'_>, write: impl AsyncFnOnce(AuditRecord<'_>) -> Result<(), StoreError>) {
+    let scope = RequestScope::present();
+    let peer = scope.as_ref().and_then(|scope| scope.client_ip).map(|ip| ip.to_string());
+    let record = AuditRecord {
+        request_id: record.request_id.or(scope.as_ref().map(|scope| &*scope.id)),
+        peer: record.peer.or(peer.as_deref()),
+        ..record
+    };
+    if let Err(error) = write(record).await {
+        tracing::warn!(event = "audit_write_failed", %error);
+    }
+}
+
+fn log_audit(record: &AuditRecord<'_>) {
     tracing::info!(
         event = record.event,
+        outcome = record.outcome.as_str(),
         subjectId = record.subject.map(tracing::field::display),
         clientId = record.client.map(tracing::field::display),
         grantId = record.grant.map(tracing::field::display),
         route = record.route,
         reasonCode = record.reason,
     );
-    if let Err(error) = store.record(&record).await {
-        tracing::warn!(event = "audit_write_failed", %error);
-    }
 }
 
 /// The one audit record of a grant's end (REFR-5).
 fn revocation_record(grant: &Grant, reason: RevocationReason, now: UnixTime) -> AuditRecord<'_> {
-    AuditRecord { reason: Some(reason.as_str()), ..AuditRecord::new("mcp_auth_grant_revoked", now).grant(grant) }
+    let outcome = match reason {
+        RevocationReason::CodeReplayed | RevocationReason::RefreshReplayed => Outcome::Refused,
+        _ => Outcome::Success,
+    };
+    let record = AuditRecord::new("mcp_auth_grant_revoked", now).grant(grant);
+    AuditRecord { outcome, reason: Some(reason.as_str()), ..record }
 }

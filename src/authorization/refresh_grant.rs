@@ -36,13 +36,8 @@ impl AuthorizationServer {
         self.confirm_login(&grant).await?;
 
         let successor = self.rotate(presented, &hash, token, &grant, request).await?;
-        tracing::info!(
-            event = "mcp_auth_downstream_token_issued",
-            subjectId = %grant.subject,
-            clientId = %grant.client_id,
-            grantId = %grant.id,
-            reasonCode = "refresh",
-        );
+        let record = AuditRecord::new("mcp_auth_downstream_token_issued", self.now()).grant(&grant);
+        self.audit_soon(AuditRecord { reason: Some("refresh"), ..record }).await;
         self.token_response(&grant, &scope, Some(successor.expose().to_owned()))
     }
 

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::operator::{SecretKeyArgs, StoreArgs, moment, table};
+use super::operator::{Acts, SecretKeyArgs, StoreArgs, moment, table};
 use crate::domain::{Clock as _, SystemClock, SystemRandom};
 use crate::keys::{self, rotation};
+use crate::store::AuditRecord;
 
 /// List, rotate and seal anew the gateway's keys
 #[derive(Debug, Clone, Args)]
@@ -81,7 +82,14 @@ async fn list(args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<ExitCode
 
 async fn rotate(args: &StoreArgs, keys: &SecretKeyArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let sealer = keys.sealer(args)?;
-    let rotated = rotation::rotate(&args.open().await?, &sealer, &SystemRandom, SystemClock.now()).await?;
+    let store = args.open().await?;
+    let now = SystemClock.now();
+    let rotated = rotation::rotate(&store, &sealer, &SystemRandom, now).await?;
+    let acts = Acts::new(&store, args);
+    for key in &rotated {
+        acts.record(AuditRecord { reason: Some(&key.id), ..AuditRecord::new("admin_key_rotated", now) }).await;
+    }
+    acts.done().await;
     let line =
         |key: &rotation::Rotated| format!("{} key {} takes over at {}\n", key.algorithm, key.id, key.in_force_at);
     args.answer(out, &rotated, &rotated.iter().map(line).collect::<String>())?;
@@ -94,6 +102,9 @@ async fn reseal(args: &StoreArgs, keys: &SecretKeyArgs, out: &mut impl Write) ->
     let store = args.open().await?;
     let tables =
         keys::reseal(&store, &sealer, &SystemRandom).await.context("sealing anew stopped half-way; run it again")?;
+    let acts = Acts::new(&store, args);
+    acts.record(AuditRecord::new("admin_store_resealed", SystemClock.now())).await;
+    acts.done().await;
     let line = |table: &keys::Resealed| {
         let unreadable = match table.unreadable {
             0 => String::new(),

@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand.
 
 pub mod add;
+pub mod audit;
 pub mod check;
+pub mod clients;
 pub mod dev;
+pub mod grants;
 pub mod healthcheck;
 pub mod init;
 pub mod keys;
@@ -34,6 +37,9 @@ pub enum Command {
     Add(add::AddArgs),
     Schema(schema::SchemaArgs),
     Keys(keys::KeysArgs),
+    Clients(clients::ClientsArgs),
+    Grants(grants::GrantsArgs),
+    Audit(audit::AuditArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
@@ -57,6 +63,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Add(args) => add::run(&args, &mut stdout).map(|()| ExitCode::SUCCESS),
         Command::Schema(args) => schema::run(&args, &mut stdout).map(|()| ExitCode::SUCCESS),
         Command::Keys(args) => operator::run(args.run(&mut stdout)),
+        Command::Clients(args) => operator::run(args.run(&mut stdout)),
+        Command::Grants(args) => operator::run(args.run(&mut stdout)),
+        Command::Audit(args) => operator::run(args.run(&mut stdout)),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }

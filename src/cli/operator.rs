@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::process;
 use crate::crypto::Sealer;
-use crate::store::Store;
+use crate::domain::SystemRandom;
+use crate::domain::random::random_id;
+use crate::store::{AuditRecord, Store};
 
 /// Where `doorward dev` keeps its store, below the project folder.
 const DEV_STORE: &str = ".doorward/doorward.db";
@@ -76,6 +78,33 @@ impl StoreArgs {
             write!(out, "{text}")?;
         }
         Ok(())
+    }
+}
+
+/// What a command does to the store, for the audit trail (REV-6). All of one command share an id.
+pub struct Acts<'a> {
+    store: &'a Store,
+    operator: &'a str,
+    id: String,
+}
+
+impl<'a> Acts<'a> {
+    #[must_use]
+    pub fn new(store: &'a Store, args: &'a StoreArgs) -> Self {
+        Self { store, operator: &args.operator, id: random_id("cmd_", &SystemRandom) }
+    }
+
+    /// Writes what was done. The command goes on when that fails, and says so.
+    pub async fn record(&self, record: AuditRecord<'_>) {
+        let record = AuditRecord { operator: Some(self.operator), request_id: Some(&self.id), ..record };
+        if let Err(error) = self.store.record_soon(&record).await {
+            eprintln!("not in the audit trail: {error}");
+        }
+    }
+
+    /// Waits until all of it is written.
+    pub async fn done(self) {
+        self.store.settle_audit().await;
     }
 }
 

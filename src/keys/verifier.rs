@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use dashmap::DashSet;
 use moka::sync::Cache;
 
 use super::access_token::{key_id, verify_signature};
@@ -62,12 +63,14 @@ pub struct AccessTokenVerifier {
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
     cache: Cache<SecretHash, Arc<VerifiedToken>>,
+    /// Grants with a token that was seen for the first time, until somebody takes note.
+    used: DashSet<GrantId>,
 }
 
 impl AccessTokenVerifier {
     #[must_use]
     pub fn new(keys: Arc<Keys>, revocations: Arc<Revocations>) -> Self {
-        Self { keys, revocations, cache: Cache::new(CACHED_TOKENS) }
+        Self { keys, revocations, cache: Cache::new(CACHED_TOKENS), used: DashSet::new() }
     }
 
     /// Checks a token for the route at `origin` + `path`. Both issuers of that origin are accepted: the origin
@@ -107,6 +110,16 @@ impl AccessTokenVerifier {
         }
     }
 
+    /// Grants whose newest token was seen since the last time somebody asked (REFR-12).
+    #[must_use]
+    pub fn take_used(&self) -> Vec<GrantId> {
+        let used: Vec<GrantId> = self.used.iter().map(|grant| grant.clone()).collect();
+        for grant in &used {
+            self.used.remove(grant);
+        }
+        used
+    }
+
     #[must_use]
     pub fn revocations(&self) -> &Arc<Revocations> {
         &self.revocations
@@ -131,6 +144,7 @@ impl AccessTokenVerifier {
             expires_at: UnixTime(claims.exp),
         });
         self.cache.insert(hash, Arc::clone(&verified));
+        self.used.insert(verified.grant.clone());
         Ok(verified)
     }
 }

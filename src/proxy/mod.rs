@@ -28,6 +28,7 @@ pub use upstream::UpstreamTls;
 
 use crate::config::model::{GatewayConfig, Route};
 use crate::crypto::Sealer;
+use crate::domain::GrantId;
 use crate::domain::{Clock, Random};
 use crate::keys::{AccessTokenVerifier, AssertionIssuer, Keys, Revocations, VerifiedToken};
 use crate::oauth::bearer::{self, BearerError, Challenge};
@@ -102,6 +103,12 @@ impl Proxy {
             max_body: parts.max_body,
             page_origins: Vec::new(),
         }
+    }
+
+    /// Grants with a token that came here for the first time since the last time somebody asked (REFR-12).
+    #[must_use]
+    pub fn take_used_grants(&self) -> Vec<GrantId> {
+        self.verifier.take_used()
     }
 
     /// Lets pages of further origins call, each such as `https://app.example.com` (CORS-5, CORS-7).

@@ -260,6 +260,15 @@ impl Assembly {
         self.reload_keys().await
     }
 
+    /// Writes down which grants' tokens were used since the last time (REFR-12).
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub async fn note_used_grants(&self) -> Result<(), crate::store::StoreError> {
+        let used = self.current.get().map(|shared| shared.load().proxy.take_used_grants()).unwrap_or_default();
+        if used.is_empty() { Ok(()) } else { self.store.grants_used(&used, self.clock.now()).await }
+    }
+
     /// Signs with the algorithm that a configuration asks for (SEC-3). Without the store the former one stays.
     pub async fn follow_signing_alg(&self, config: &GatewayConfig) {
         let algorithm = signing_alg(config);

@@ -21,6 +21,10 @@ const REVOCATION_POLL: Duration = Duration::from_millis(500);
 const REVOCATION_OVERLAP: Duration = Duration::from_secs(30);
 /// How often the store is asked whether its keys have changed.
 const KEYS_POLL: Duration = Duration::from_millis(500);
+/// How often the use of grants is written down.
+const USE_EVERY: Duration = Duration::from_secs(5);
+/// How long after consent a token should have come back.
+const UNUSED_AFTER: Duration = Duration::from_secs(120);
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// Rows of each table per batch.
 const PURGE_BATCH: u32 = 500;
@@ -90,6 +94,29 @@ pub async fn follow_keys(assembly: Arc<Assembly>, shutdown: CancellationToken) {
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(event = "keys_unknown", %error),
+        }
+    }
+}
+
+/// Notes which grants are used, and says of new ones whose token never came back, until shutdown (REFR-12).
+pub async fn follow_use(assembly: Arc<Assembly>, shutdown: CancellationToken) {
+    let mut since = assembly.clock.now().minus(UNUSED_AFTER);
+    let mut tick = tokio::time::interval(USE_EVERY);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let until = assembly.clock.now().minus(UNUSED_AFTER);
+        let noted = assembly.note_used_grants().await;
+        match (noted, assembly.store.never_used_grants(since, until).await) {
+            (Ok(()), Ok(unused)) => {
+                for grant in unused {
+                    tracing::warn!(event = "mcp_auth_token_never_used", grantId = %grant);
+                }
+                since = until;
+            }
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(event = "use_unknown", %error),
         }
     }
 }

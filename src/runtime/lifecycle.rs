@@ -105,6 +105,7 @@ fn spawn_background(assembly: &Arc<Assembly>, tasks: &TaskTracker, shutdown: &Ca
         shutdown.clone(),
     ));
     tasks.spawn(background::follow_keys(Arc::clone(assembly), shutdown.clone()));
+    tasks.spawn(background::follow_use(Arc::clone(assembly), shutdown.clone()));
     tasks.spawn(background::purge(Arc::clone(assembly), shutdown.clone()));
 }
 

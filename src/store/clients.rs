@@ -12,6 +12,14 @@ pub struct StoredClient {
     pub management_hash: Option<SecretHash>,
 }
 
+/// A registration in a list.
+#[derive(Debug, Clone)]
+pub struct ListedClient {
+    pub client: Client,
+    pub created_at: UnixTime,
+    pub last_used_at: UnixTime,
+}
+
 #[derive(sqlx::FromRow)]
 struct ClientRow {
     document: String,
@@ -102,6 +110,22 @@ impl Store {
             })
         })
         .transpose()
+    }
+
+    /// Registrations whose id is greater than `after`, in order, a page of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_clients(&self, after: &str) -> Result<Vec<ListedClient>, StoreError> {
+        const SQL: &str =
+            "SELECT id, document, created_at, last_used_at FROM clients WHERE id > $1 ORDER BY id LIMIT 500";
+        let rows: Vec<(String, String, i64, i64)> =
+            read!(self, |pool| sqlx::query_as(SQL).bind(after).fetch_all(pool).await)?;
+        let listed = |(_, document, created_at, last_used_at): (String, String, i64, i64)| {
+            let client = serde_json::from_str(&document).map_err(|_| StoreError::Unreadable("client"))?;
+            Ok(ListedClient { client, created_at: UnixTime(created_at), last_used_at: UnixTime(last_used_at) })
+        };
+        rows.into_iter().map(listed).collect()
     }
 
     /// Replaces the metadata of a registration (RFC 7592 §2.2). From now on its id says what no longer holds.

@@ -25,6 +25,8 @@ pub enum RevocationReason {
     RefreshReplayed,
     /// The identity provider ended the login it hangs on (IDP-13).
     ProviderSessionEnded,
+    /// An operator's command (REV-5).
+    Operator,
     /// Its static client left the configuration (STAT-4).
     ClientRemoved,
 }
@@ -38,6 +40,7 @@ impl RevocationReason {
             Self::CodeReplayed => "code_replayed",
             Self::ProviderSessionEnded => "provider_session_ended",
             Self::RefreshReplayed => "refresh_replayed",
+            Self::Operator => "operator",
             Self::ClientRemoved => "client_removed",
         }
     }

@@ -7,8 +7,10 @@
 
 mod accounts;
 mod audit;
+mod audit_trail;
 mod clients;
 mod documents;
+mod grant_list;
 mod grants;
 mod keys;
 mod login_sessions;
@@ -19,9 +21,11 @@ mod sealed;
 
 use sqlx::{PgPool, SqlitePool};
 
-pub use audit::AuditRecord;
-pub use clients::StoredClient;
+pub use audit::{ANONYMOUS, AuditEntry, AuditRecord, IDENTIFIED, Outcome};
+pub use audit_trail::{AuditFault, VerifiedChain};
+pub use clients::{ListedClient, StoredClient};
 pub use documents::DocumentRow;
+pub use grant_list::{GrantFilter, ListedGrant};
 pub use grants::{NewRefreshToken, RevocationReason};
 pub use keys::{KeyKind, KeyState, KeysVersion, StoredKey, Succession};
 pub use login_sessions::NewLoginSession;
@@ -38,12 +42,15 @@ pub enum StoreError {
     /// A row that this version cannot read.
     #[error("a stored {0} cannot be read")]
     Unreadable(&'static str),
+    #[error("an audit record could not be written")]
+    Unrecorded,
 }
 
 /// The store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     backend: Backend,
+    audit: tokio::sync::mpsc::Sender<audit::Waiting>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +107,17 @@ macro_rules! in_transaction {
 pub(crate) use {in_transaction, read, write};
 
 impl Store {
+    fn over(backend: Backend) -> Self {
+        // Without the lock: it is let go of with the last copy of the store, whatever the writer still does.
+        let audit = audit::start_writer(match &backend {
+            Backend::Sqlite { writer, reader, .. } => {
+                Backend::Sqlite { writer: writer.clone(), reader: reader.clone(), _lock: None }
+            }
+            Backend::Postgres(pool) => Backend::Postgres(pool.clone()),
+        });
+        Self { backend, audit }
+    }
+
     /// Answers when the database does.
     ///
     /// # Errors
@@ -115,7 +133,9 @@ impl Store {
         matches!(self.backend, Backend::Postgres(_))
     }
 
+    /// Writes what is still to be written and lets go of the database.
     pub async fn close(&self) {
+        self.settle_audit().await;
         match &self.backend {
             Backend::Sqlite { writer, reader, .. } => {
                 reader.close().await;

@@ -148,7 +148,7 @@ async fn connect_sqlite(path: &str, lock: Option<Arc<File>>) -> Result<Store, Op
         .max_connections(4)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok(Store { backend: Backend::Sqlite { writer, reader, _lock: lock } })
+    Ok(Store::over(Backend::Sqlite { writer, reader, _lock: lock }))
 }
 
 async fn connect_postgres(url: &str) -> Result<Store, OpenError> {
@@ -159,7 +159,7 @@ async fn connect_postgres(url: &str) -> Result<Store, OpenError> {
         .connect_with(options)
         .await
         .map_err(OpenError::Connect)?;
-    Ok(Store { backend: Backend::Postgres(pool) })
+    Ok(Store::over(Backend::Postgres(pool)))
 }
 
 /// Holds `<database>.lock` until the store is dropped; the system lets go of it when the process dies.

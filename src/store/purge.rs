@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, write};
+use super::{ANONYMOUS, IDENTIFIED, Store, StoreError, write};
 use crate::domain::UnixTime;
 
 /// Expired grants, codes and refresh tokens stay for a day, so that a replay is still told from a stranger.
@@ -71,9 +71,9 @@ const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "anonymous audit",
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 AND subject_id IS NULL ORDER BY at LIMIT $2)",
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE chain IS NULL AND at < $1 AND subject_id IS NULL ORDER BY at LIMIT $2)",
     ),
-    ("audit", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)"),
+    ("audit", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE chain IS NULL AND at < $1 LIMIT $2)"),
     (
         "afterlife",
         "DELETE FROM people WHERE id IN (SELECT id FROM people WHERE updated_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.subject_id = people.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.subject_id = people.id) LIMIT $2)",
@@ -103,6 +103,11 @@ impl Store {
                 .execute(pool)
                 .await
                 .map(|done| done.rows_affected()))?;
+            purged.rows += rows;
+            purged.more |= rows >= u64::from(batch);
+        }
+        for (chain, age) in [(IDENTIFIED, AUDIT_AGE), (ANONYMOUS, ANONYMOUS_AUDIT_AGE)] {
+            let rows = self.purge_audit(chain, now.minus(age), batch).await?;
             purged.rows += rows;
             purged.more |= rows >= u64::from(batch);
         }

@@ -3,6 +3,8 @@
 //! Owns the subscriber. What may stand in an event is decided where it is written: never a token, code,
 //! verifier, secret, cookie, full redirect URI or body (gateway.md §11).
 
+pub mod request;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;

@@ -15,6 +15,7 @@ use super::gateway::{Gateway, SharedGateway};
 use super::origin::is_loopback_host;
 use super::respond;
 use crate::domain::random::random_id;
+use crate::telemetry::request::RequestScope;
 
 /// Paths that answer on any Host (OPS-3).
 const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
@@ -80,7 +81,8 @@ pub async fn admit(State(shared): State<SharedGateway>, mut request: Request, ne
     let span = tracing::info_span!("request", requestId = %request_id);
     let context = Context { gateway, origin, request_id: Arc::clone(&request_id), peer, client_ip };
     request.extensions_mut().insert(context);
-    let mut response = next.run(request).instrument(span).await;
+    let scope = RequestScope { id: Arc::clone(&request_id), client_ip };
+    let mut response = scope.run(next.run(request).instrument(span)).await;
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }

@@ -104,3 +104,67 @@ async fn a_command_finds_no_store_and_says_so_instead_of_making_one() {
     assert!(!output.status.success() && text.contains("there is no database at doorward.db"), "{text}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+// REV-5, REV-6, STORE-11
+#[tokio::test]
+async fn a_grant_that_an_operator_revokes_is_refused_by_the_running_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    let (_, first) = connect(&process, "member").await;
+    let (client, second) = connect(&process, "admin").await;
+    assert_eq!((call(&process, &first).await, call(&process, &second).await), (200, 200));
+
+    let listed = answer(folder.path(), &["grants", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    let email = |client_id: Option<&str>| -> String {
+        let mut grants = listed.as_array().unwrap().iter();
+        let grant = grants.find(|grant| client_id.is_none_or(|id| grant["clientId"] == id)).unwrap();
+        grant["user"].as_str().unwrap().to_owned()
+    };
+    let admin = email(Some(&client));
+    assert!(admin.contains('@'), "{admin}");
+    // Nothing is given, or nothing fits: nothing ends.
+    assert!(!doorward(folder.path(), &["grants", "revoke"]).status.success());
+    assert!(!doorward(folder.path(), &["grants", "revoke", "--user", "nobody@example.com"]).status.success());
+    for nothing in [["--slug", "other"], ["--client", "dcr_other"], ["--before", "2020-01-01T00:00:00Z"]] {
+        let ended = answer(folder.path(), &[["grants", "revoke"], nothing].concat());
+        assert_eq!(ended["revoked"], json!([]), "{nothing:?}");
+    }
+    assert_eq!(call(&process, &second).await, 200);
+
+    let who = ["grants", "revoke", "--user", &admin.to_uppercase(), "--slug", "demo", "--as", "alice"];
+    assert_eq!(answer(folder.path(), &who)["revoked"].as_array().unwrap().len(), 1);
+    eventually("the token is refused", async || call(&process, &second).await == 401).await;
+    assert_eq!(call(&process, &first).await, 200, "the other person's is not");
+    let left = answer(folder.path(), &["grants", "list"]);
+    assert_eq!(left.as_array().unwrap().len(), 1);
+
+    let trail = answer(folder.path(), &["audit", "tail", "-n", "1"]);
+    let record = &trail[0];
+    assert_eq!((&record["event"], &record["operator"]), (&json!("admin_grant_revoked"), &json!("alice")), "{record}");
+    assert_eq!((&record["clientId"], &record["route"]), (&json!(client), &json!("/mcp/demo")));
+    let verified = answer(folder.path(), &["audit", "verify"]);
+    assert!(verified.as_array().unwrap().iter().all(|chain| chain["fault"].is_null()), "{verified}");
+    let exported = doorward(folder.path(), &["audit", "export"]);
+    let lines = String::from_utf8(exported.stdout).unwrap();
+    assert!(lines.lines().count() > 5 && lines.lines().all(|line| line.starts_with("{\"chain\"")));
+}
+
+// REV-5
+#[tokio::test]
+async fn a_client_that_an_operator_deletes_is_gone_with_its_grants() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    let (client, tokens) = connect(&process, "member").await;
+    let listed = answer(folder.path(), &["clients", "list"]);
+    assert_eq!((&listed[0]["id"], &listed[0]["liveGrants"]), (&json!(client), &json!(1)));
+    let shown = answer(folder.path(), &["clients", "show", &client]);
+    assert_eq!((&shown["id"], shown["grants"].as_array().unwrap().len()), (&json!(client), 1));
+    assert!(!doorward(folder.path(), &["clients", "show", "dcr_other"]).status.success());
+
+    assert_eq!(answer(folder.path(), &["clients", "delete", &client])["grantsRevoked"], 1);
+    eventually("the token is refused", async || call(&process, &tokens).await == 401).await;
+    assert_eq!(answer(folder.path(), &["clients", "list"]), json!([]));
+    let start = Browser::new().get(&authorize_url(&process, &client)).await;
+    assert_eq!(start.status, 400, "its id opens nothing any more");
+}

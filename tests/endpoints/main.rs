@@ -11,6 +11,7 @@ mod support;
 
 mod access;
 mod account;
+mod audit;
 mod authorize;
 mod challenge;
 mod client_authentication;

@@ -6,6 +6,7 @@
 mod postgres;
 
 mod accounts;
+mod audit;
 mod behaviour;
 mod login_sessions;
 mod refreshing;
