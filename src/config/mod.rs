@@ -8,6 +8,7 @@
 
 mod access;
 mod clients;
+mod cors;
 pub mod diagnostic;
 mod document;
 mod env;

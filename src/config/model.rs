@@ -148,6 +148,7 @@ pub struct Route {
     pub summary: Option<String>,
     pub description: Option<String>,
     pub proxy: ProxyOptions,
+    pub cors: CorsPolicy,
     /// Who may use it: all of them must let a person in.
     pub access: Vec<AccessRules>,
 }
@@ -174,6 +175,66 @@ pub struct AccessRules {
     /// Whether the provider must have verified the person's address.
     pub verified_email: bool,
     pub clients: Option<Vec<String>>,
+}
+
+/// Whose pages may call a route from a browser, beside those of the gateway's own origin (CORS-5), and what more
+/// than MCP needs they may send and read. The default is `none`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CorsPolicy {
+    pub origins: Vec<PageOrigin>,
+    /// Further request headers; `*` for any.
+    pub allowed_headers: Vec<String>,
+    /// Further response headers; `*` for any.
+    pub expose_headers: Vec<String>,
+    /// How long a browser may keep the answer to a preflight, in seconds.
+    pub max_age: Option<u32>,
+}
+
+impl CorsPolicy {
+    /// The built-in policy `anything-goes`.
+    #[must_use]
+    pub fn anything_goes() -> Self {
+        let any = || vec!["*".to_owned()];
+        Self { origins: vec![PageOrigin::Any], allowed_headers: any(), expose_headers: any(), max_age: None }
+    }
+
+    /// Whether pages of `origin` may call.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        self.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+}
+
+/// One entry of `allowedOrigins`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageOrigin {
+    /// `*`
+    Any,
+    /// `https://app.example.com`, as browsers write it.
+    Exact(String),
+    /// `https://*.example.com:8443`: any host below, never the host itself. `*.example.com` is for http and https.
+    Below { scheme: Option<String>, host: String, port: Option<u16> },
+}
+
+impl PageOrigin {
+    fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(allowed) => allowed == origin,
+            Self::Below { scheme, host, port } => {
+                let Ok(url) = Url::parse(origin) else { return false };
+                let below = url
+                    .domain()
+                    .and_then(|name| name.strip_suffix(host.as_str()))
+                    .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+                let fits = match scheme {
+                    Some(scheme) => scheme == url.scheme(),
+                    None => matches!(url.scheme(), "http" | "https"),
+                };
+                below && fits && *port == url.port() && url.origin().ascii_serialization() == origin
+            }
+        }
+    }
 }
 
 /// `McpProxyHandler`, gateway.md §10.

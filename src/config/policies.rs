@@ -1,5 +1,6 @@
 //! `policies.json`: which policies there are, and which of them is the login (gateway.md §2, §3).
 
+use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::model::{AccessRules, BrowserLogin, LoginPolicy, LoginProvider};
@@ -58,6 +59,7 @@ pub(super) struct Policies {
     pub complete: bool,
     login: Option<Login>,
     access: Vec<Access>,
+    pub cors: CorsPolicies,
 }
 
 struct Access {
@@ -76,7 +78,13 @@ struct Login {
 
 /// Reads `policies.json`.
 pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) -> Policies {
-    let mut policies = Policies { entries: Vec::new(), complete: false, login: None, access: Vec::new() };
+    let mut policies = Policies {
+        entries: Vec::new(),
+        complete: false,
+        login: None,
+        access: Vec::new(),
+        cors: CorsPolicies::default(),
+    };
     let Some(mut document) = document else { return policies };
     policies.complete = matches!(document.get("policies").map(|node| &node.kind), Some(Kind::List(_)));
     let mut stand_in = None;
@@ -94,15 +102,8 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     let before = problems.count();
     let file: raw::Policies = schema::read(&mut document, problems);
     let whole = problems.count() == before;
-    if !file.cors_policies.is_empty() {
-        problems
-            .add(
-                "unsupported",
-                document.find(&["corsPolicies"]).place,
-                "`corsPolicies` is not supported yet in this version",
-            )
-            .help("leave the list empty; every route answers MCP clients in browsers as the protocol needs");
-    }
+    let nodes = document.get("corsPolicies").map(Node::items).unwrap_or_default();
+    policies.cors = CorsPolicies::read(file.cors_policies, nodes, problems);
     let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
         match policy {

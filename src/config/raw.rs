@@ -25,8 +25,49 @@ pub struct Policies {
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
     pub policies: Option<Vec<Policy>>,
-    /// Must be empty in this version.
-    pub cors_policies: Vec<Value>,
+    /// Which pages of other origins may call; routes name one under `corsPolicy`.
+    pub cors_policies: Vec<CorsPolicy>,
+}
+
+/// Whose pages may call a route from a browser. What MCP needs is always allowed: its methods, its headers, and
+/// the token's.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["name", "allowedOrigins"]))]
+pub struct CorsPolicy {
+    /// Unique; routes name it under `corsPolicy`. `none` and `anything-goes` are built in.
+    pub name: Option<String>,
+    /// Such as `https://app.example.com` or `https://*.example.com`; `*` for any page.
+    pub allowed_origins: Option<Texts>,
+    /// Of no effect: a route takes POST, GET and DELETE.
+    pub allowed_methods: Option<Texts>,
+    /// Request headers beside those of MCP; `*` for any.
+    pub allowed_headers: Option<Texts>,
+    /// Response headers beside those of MCP; `*` for any.
+    pub expose_headers: Option<Texts>,
+    /// Seconds a browser may keep the answer to a preflight; left out: 3600.
+    #[schemars(range(max = 86400))]
+    pub max_age: Option<u32>,
+    /// Must be false: what opens a route is a token in a header, which needs none.
+    pub allow_credentials: bool,
+}
+
+/// A list, or the same in one text with commas, as out of a variable.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Texts {
+    Joined(String),
+    List(Vec<String>),
+}
+
+impl Texts {
+    #[must_use]
+    pub fn values(&self) -> Vec<&str> {
+        match self {
+            Self::Joined(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
+            Self::List(list) => list.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// A policy, used by the routes that name it. Its type decides which options there are.

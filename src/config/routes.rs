@@ -221,8 +221,11 @@ pub(super) fn resolve(operations: &[Operation], policies: &Policies, problems: &
         .iter()
         .filter_map(|operation| {
             check_policies(operation, policies, problems);
+            let cors = operation.settings.as_ref().and_then(|settings| settings.cors_policy.as_deref());
+            let cors = policies.cors.of_route(cors, operation.find(&["corsPolicy"]).place, problems);
             let proxy = proxy(operation, problems)?;
             Some(Route {
+                cors,
                 operation_id: operation.id.clone()?,
                 path: operation.path.clone(),
                 summary: operation.summary.clone(),
@@ -266,15 +269,6 @@ fn check_unique(operations: &[Operation], problems: &mut Problems) {
 /// Names resolve, and there is a login unless the route is public.
 fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Problems) {
     let Some(settings) = &operation.settings else { return };
-    if let Some(cors) = settings.cors_policy.as_deref().filter(|name| *name != "none") {
-        problems
-            .add(
-                "unsupported",
-                operation.find(&["corsPolicy"]).place,
-                format!("the CORS policy `{cors}` is not supported yet in this version"),
-            )
-            .help("write `none`: MCP clients in browsers are answered as the protocol needs");
-    }
     if !settings.policies.outbound.is_empty() {
         problems
             .add(

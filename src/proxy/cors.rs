@@ -6,24 +6,23 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use url::{Host, Url};
 
 use super::body::ProxyBody;
+use crate::config::model::CorsPolicy;
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
 const ALLOWED_HEADERS: &str =
     "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID";
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id");
+const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id";
+/// How long a browser may keep the answer to a preflight, in seconds, where the policy says nothing.
+const MAX_AGE: u32 = 3600;
 
 /// Whether the page that sends a request, if it is a page, may do so (CORS-5): one of the gateway's own origin, of
-/// the configured origins, and beside a gateway on loopback any page on loopback (an Inspector on another port).
+/// the route's policy, and beside a gateway on loopback any page on loopback (an Inspector on another port).
 /// This is what keeps a page that rebinds its name to this machine out.
-pub fn is_allowed(headers: &HeaderMap, own: &str, configured: &[String]) -> bool {
+pub fn is_allowed(headers: &HeaderMap, own: &str, policy: &CorsPolicy) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return true };
     let Ok(origin) = origin.to_str() else { return false };
-    origins.next().is_none()
-        && (origin == own
-            || configured.iter().any(|allowed| allowed == origin)
-            || (is_loopback(own) && is_loopback(origin)))
+    origins.next().is_none() && (origin == own || policy.allows(origin) || (is_loopback(own) && is_loopback(origin)))
 }
 
 fn is_loopback(origin: &str) -> bool {
@@ -36,12 +35,14 @@ fn is_loopback(origin: &str) -> bool {
 }
 
 /// What a preflight asks for, in the form the answer repeats it: the known headers, and of the rest those of
-/// MCP's own `Mcp-Param-` family and the trace context.
-pub fn asked_headers(headers: &HeaderMap) -> Option<HeaderValue> {
+/// MCP's own `Mcp-Param-` family, the trace context, and what the route's policy allows.
+pub fn asked_headers(headers: &HeaderMap, policy: &CorsPolicy) -> Option<HeaderValue> {
     let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS)?.to_str().ok()?;
     let more = asked.split(',').map(str::trim).filter(|name| {
         let name = name.to_ascii_lowercase();
-        name.starts_with("mcp-") || matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
+        let configured =
+            policy.allowed_headers.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(&name));
+        configured || name.starts_with("mcp-") || matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
     });
     let mut allowed = ALLOWED_HEADERS.to_owned();
     for name in more.take(50) {
@@ -54,22 +55,24 @@ pub fn asked_headers(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The answer to a preflight, which [`expose`] completes.
-pub fn preflight() -> Response<ProxyBody> {
+pub fn preflight(policy: &CorsPolicy) -> Response<ProxyBody> {
     let mut response = Response::new(ProxyBody::own(""));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(policy.max_age.unwrap_or(MAX_AGE)));
     headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
     response
 }
 
 /// On every answer of a route. Pages that may not call were refused before; what opens the rest is a bearer token,
 /// never a cookie, so `*` will do.
-pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>) {
+pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>, policy: &CorsPolicy) {
+    let names: Vec<_> = [EXPOSED].into_iter().chain(policy.expose_headers.iter().map(String::as_str)).collect();
+    let exposed = HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(EXPOSED));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     if let (Some(asked), true) = (asked, headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
     }
@@ -78,11 +81,13 @@ pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::PageOrigin;
 
     // CORS-5
     #[test]
     fn only_own_configured_and_neighbouring_loopback_pages_may_call() {
-        let configured = ["https://app.example".to_owned()];
+        let origins = vec![PageOrigin::Exact("https://app.example".to_owned())];
+        let configured = CorsPolicy { origins, ..CorsPolicy::default() };
         for (own, origin, allowed) in [
             ("https://gw.example", None, true),
             ("https://gw.example", Some("https://gw.example"), true),
@@ -108,6 +113,6 @@ mod tests {
         let mut twice = HeaderMap::new();
         twice.append(header::ORIGIN, HeaderValue::from_static("https://gw.example"));
         twice.append(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
-        assert!(!is_allowed(&twice, "https://gw.example", &[]));
+        assert!(!is_allowed(&twice, "https://gw.example", &CorsPolicy::default()));
     }
 }

@@ -66,8 +66,6 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     max_body: u64,
-    /// Origins, beside the gateway's own, whose pages may call (CORS-5).
-    page_origins: Vec<String>,
 }
 
 /// One request on its way.
@@ -101,7 +99,6 @@ impl Proxy {
             clock: parts.clock,
             random: parts.random,
             max_body: parts.max_body,
-            page_origins: Vec::new(),
         }
     }
 
@@ -109,13 +106,6 @@ impl Proxy {
     #[must_use]
     pub fn take_used_grants(&self) -> Vec<GrantId> {
         self.verifier.take_used()
-    }
-
-    /// Lets pages of further origins call, each such as `https://app.example.com` (CORS-5, CORS-7).
-    #[must_use]
-    pub fn with_page_origins(mut self, origins: Vec<String>) -> Self {
-        self.page_origins = origins;
-        self
     }
 
     /// Serves one request of a route.
@@ -132,7 +122,7 @@ impl Proxy {
         B::Error: Into<BoxError>,
     {
         let started = Instant::now();
-        let asked = cors::asked_headers(request.headers());
+        let asked = cors::asked_headers(request.headers(), &route.cors);
         let mut response = match self.serve(route, origin, request_id, request).await {
             Ok(response) => response,
             Err(refused) => {
@@ -154,7 +144,7 @@ impl Proxy {
                 response
             }
         };
-        cors::expose(response.headers_mut(), asked);
+        cors::expose(response.headers_mut(), asked, &route.cors);
         response
     }
 
@@ -176,11 +166,11 @@ impl Proxy {
             token,
             unread: body::Unread::new(body, waits),
         };
-        if !cors::is_allowed(&parts.headers, origin, &self.page_origins) {
+        if !cors::is_allowed(&parts.headers, origin, &route.cors) {
             return Err(refuse(ProxyError::Origin, None, body));
         }
         if parts.method == Method::OPTIONS {
-            return Ok(cors::preflight());
+            return Ok(cors::preflight(&route.cors));
         }
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
         let mut admitted = self.admit(route, origin, &parts);

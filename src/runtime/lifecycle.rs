@@ -18,7 +18,7 @@ use super::assemble::{Assembly, StartError, signing_alg};
 use super::background;
 use super::listener::Listener;
 use super::settings::{Settings, TlsFiles};
-use crate::config::model::{ForwardIdentity, GatewayConfig, ProxyOptions, Route};
+use crate::config::model::{CorsPolicy, ForwardIdentity, GatewayConfig, ProxyOptions, Route};
 use crate::config::{Diagnostics, Loaded};
 use crate::crypto::KeyMaterial;
 use crate::demo::DemoServer;
@@ -183,6 +183,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             path: DEMO_PATH.to_owned(),
             summary: Some("Demo server".to_owned()),
             description: Some("The MCP server that doorward brings along".to_owned()),
+            cors: CorsPolicy::default(),
             proxy: ProxyOptions {
                 upstream: demo.url().clone(),
                 forward_search: true,

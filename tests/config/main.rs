@@ -11,6 +11,7 @@
 mod access;
 mod clients;
 mod commands;
+mod cors;
 mod defaults;
 mod environment;
 mod flags;

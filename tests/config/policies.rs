@@ -106,20 +106,6 @@ fn a_project_has_one_login() {
 }
 
 #[test]
-fn cors_policies_are_not_supported_yet() {
-    assert_snapshot!(Folder::new(&[("policies.json", r#"{"policies": [{"name": "workos", "policyType": "mcp-workos-oauth-inbound", "handler": {"options": {"clientId": "client_1", "clientSecret": "$env(SECRET)"}}}], "corsPolicies": [{"name": "mine"}]}"#), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]).report(SECRET, Mode::Serve), @r#"
-    error: `corsPolicies` is not supported yet in this version
-     --> config/policies.json:1:176
-      |
-    1 | …t": "$env(SECRET)"}}}], "corsPolicies": [{"name": "mine"}]}
-      |                                          ^^^^^^^^^^^^^^^^^^
-      = help: leave the list empty; every route answers MCP clients in browsers as the protocol needs
-
-    1 problem in the configuration
-    "#);
-}
-
-#[test]
 fn identity_assertions_are_not_supported_yet() {
     assert_snapshot!(with_options(r#""idJag": {"enabled": true}"#), @r#"
     error: `idJag` is not supported yet in this version

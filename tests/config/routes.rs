@@ -383,20 +383,6 @@ fn a_public_route_has_no_login() {
 }
 
 #[test]
-fn other_cors_policies_are_not_supported_yet() {
-    assert_snapshot!(with_items(r##""/mcp/a": {"get,post": {"operationId": "a", "x-zuplo-route": {"corsPolicy": "anything-goes", "handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp"}}, "policies": {"inbound": ["workos"]}}}}"##), @r#"
-    error: the CORS policy `anything-goes` is not supported yet in this version
-     --> config/routes.oas.json:2:77
-      |
-    2 | …": "a", "x-zuplo-route": {"corsPolicy": "anything-goes", "handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp"}}, …
-      |                                          ^^^^^^^^^^^^^^^
-      = help: write `none`: MCP clients in browsers are answered as the protocol needs
-
-    1 problem in the configuration
-    "#);
-}
-
-#[test]
 fn outbound_policies_are_not_supported_yet() {
     assert_snapshot!(with_items(r##""/mcp/a": {"get,post": {"operationId": "a", "x-zuplo-route": {"handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp"}}, "policies": {"inbound": ["workos"], "outbound": ["x"]}}}}"##), @r#"
     error: outbound policies are not supported yet in this version

@@ -24,6 +24,7 @@ mod introspect;
 mod journey;
 mod keys;
 mod pages;
+mod pages_elsewhere;
 mod real_clients;
 mod refresh;
 mod register;

@@ -85,6 +85,23 @@ fn a_person_with_chromium_logs_in_and_consents() {
     run("chromium.mjs", &mut command, LIMIT);
 }
 
+/// CORS-1, CORS-3, CORS-4, CORS-5, CORS-7: a page on an allowed origin of its own gets to a tool's answer, one on another gets nowhere.
+#[rstest]
+#[case::allowed("https://app.example", true)]
+#[case::not_allowed("https://other.example", false)]
+#[ignore = "needs the clients that ./test installs"]
+fn a_page_of_an_allowed_origin_does_everything_in_chromium(#[case] origin: &str, #[case] allowed: bool) {
+    let dev = Dev::for_pages_of("https://app.example");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = node("page.mjs");
+    command.arg(format!("{}/mcp/everything", dev.origin)).arg(folder.path()).arg(origin);
+    let output = command.output().expect("node runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.success(), allowed, "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let expected = if allowed { "session id read" } else { "failed: Failed to fetch" };
+    assert!(said.contains(expected), "{said}");
+}
+
 /// DISC-20, AUTHZ-2, AUTHZ-10, CIMD-8, DCR-1, DCR-3, STAT-1: another suite's flow, and what it expects to be refused, for every way of being known.
 #[rstest]
 #[ignore = "needs the clients that ./test installs"]

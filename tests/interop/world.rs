@@ -112,6 +112,23 @@ impl Dev {
         Self::run(folder, upstreams, &["--auto-approve"])
     }
 
+    /// With the upstreams of [`World`], whose routes pages of `origin` may call.
+    pub fn for_pages_of(origin: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (upstreams, python, everything) = start_upstreams(folder.path());
+        let config = folder.path().join("config");
+        fs::create_dir(&config).expect("a config folder");
+        let mut policies = policies(None, &json!({ "accessTokenTtlSeconds": 600 }));
+        policies["corsPolicies"] = json!([{ "name": "pages", "allowedOrigins": [origin] }]);
+        write(&config.join("policies.json"), &policies);
+        let mut routes = routes(&[("python", &python), ("everything", &everything)]);
+        for slug in ["python", "everything"] {
+            routes["paths"][format!("/mcp/{slug}")]["get,post"]["x-zuplo-route"]["corsPolicy"] = json!("pages");
+        }
+        write(&config.join("routes.oas.json"), &routes);
+        Self::run(folder, upstreams, &[])
+    }
+
     fn run(folder: TempDir, upstreams: Vec<Running>, arguments: &[&str]) -> Self {
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));

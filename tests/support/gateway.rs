@@ -49,6 +49,8 @@ pub struct Options {
     pub handler: String,
     /// Options of an access policy that every route names, as JSON members.
     pub access: Option<&'static str>,
+    /// Items of `corsPolicies`, and the one that each route names.
+    pub cors: (String, &'static str),
     /// By default a fresh SQLite file.
     pub database_url: Option<String>,
     pub public_urls: Vec<String>,
@@ -65,6 +67,7 @@ impl Default for Options {
             routes: vec![("one", "http://127.0.0.1:9/mcp".to_owned()), ("two", "http://127.0.0.1:9/mcp".to_owned())],
             gateway: String::new(),
             handler: String::new(),
+            cors: (String::new(), "none"),
             access: None,
             database_url: None,
             public_urls: Vec::new(),
@@ -189,11 +192,12 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
         format!(
             r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
                 "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_CLIENT_SECRET)",
-                "gateway": {{ {} }} }} }} }}{}]}}"#,
+                "gateway": {{ {} }} }} }} }}{}], "corsPolicies": [{}]}}"#,
             options.gateway,
             options.access.map_or_else(String::new, |access| format!(
                 r#", {{"name": "access", "policyType": "mcp-access-inbound", "handler": {{"options": {{ {access} }} }} }}"#
             )),
+            options.cors.0,
         )
     });
     std::fs::write(config.join("policies.json"), policies).expect("written");
@@ -219,7 +223,7 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
                     "operationId": slug,
                     "summary": format!("Server {slug}"),
                     "x-zuplo-route": {
-                        "corsPolicy": "none",
+                        "corsPolicy": options.cors.1,
                         "handler": { "export": "McpProxyHandler", "options": handler },
                         "policies": { "inbound": inbound },
                     },

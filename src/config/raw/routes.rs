@@ -69,7 +69,7 @@ pub struct Operation {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("required" = ["handler"]))]
 pub struct RouteSettings {
-    /// `none`; others are not supported yet.
+    /// `none` (left out), `anything-goes`, or the name of one of `corsPolicies` in `policies.json`.
     pub cors_policy: Option<String>,
     pub handler: Option<RouteHandler>,
     pub policies: RoutePolicies,
