@@ -34,8 +34,14 @@ fn challenge(text: &str) {
     let error = Some(BearerError::InsufficientScope);
     let value = Challenge { resource_metadata: text, scope: &scope, error, error_description: Some(text) }.to_string();
     assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\'));
-    let attributes = value.strip_prefix("Bearer ").unwrap().split("\", ");
-    let names: Vec<_> = attributes.filter_map(|attribute| attribute.split_once("=\"")).map(|(name, _)| name).collect();
+    let mut rest = value.strip_prefix("Bearer ").unwrap();
+    let mut names = Vec::new();
+    while let Some((name, quoted)) = rest.split_once("=\"") {
+        names.push(name);
+        let after = quoted.split_once('"').unwrap().1;
+        rest = after.strip_prefix(", ").unwrap_or(after);
+    }
+    assert_eq!(rest, "");
     let scoped = scope.iter().any(|scope| scope != "offline_access");
     let expected = ["error", "error_description", "resource_metadata", "scope"];
     assert_eq!(names, expected[..3 + usize::from(scoped)]);
