@@ -17,6 +17,8 @@ pub fn run(data: &[u8]) {
         (_, Ok(uri)) => (Method::POST, uri, query),
         _ => return,
     };
+    // A fragment is not sent.
+    let query = if method == Method::GET { uri.query().unwrap_or_default().to_owned() } else { query.to_owned() };
     let world = world();
     let answer = world.send(Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap());
     let status = answer.status().as_u16();

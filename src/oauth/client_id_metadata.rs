@@ -180,6 +180,7 @@ mod tests {
     #[case("https://claude.ai/oauth/claude-code-client-metadata", None)]
     #[case("https://app.example:8443/client.json?v=1", None)]
     #[case("https://app.example/a/...", None)]
+    #[case("https://app.example/a", None)]
     #[case("http://app.example/client.json", Some(ClientIdUrlError::NotHttps))]
     #[case("HTTPS://app.example/client.json", Some(ClientIdUrlError::NotHttps))]
     #[case("ftp://app.example/client.json", Some(ClientIdUrlError::NotHttps))]
@@ -213,7 +214,9 @@ mod tests {
             assert!(!looks_like_url(id), "{id}");
         }
         assert!(looks_like_url("Https:app.example"));
-        assert_eq!(ClientIdUrl::parse(&format!("{URL}{}", "x".repeat(2048))), Err(ClientIdUrlError::TooLong));
+        let of_length = |length: usize| ClientIdUrl::parse(&format!("{URL:x<length$}"));
+        assert!(of_length(2048).is_ok());
+        assert_eq!(of_length(2049), Err(ClientIdUrlError::TooLong));
     }
 
     // CIMD-4, CIMD-11, CIMD-12
@@ -248,6 +251,20 @@ mod tests {
         let client = with(json!({})).unwrap();
         assert_eq!(client.grant_types, [GrantType::AuthorizationCode, GrantType::RefreshToken]);
         assert_eq!((client.scopes, client.auth_method, client.issued_at), (None, AuthMethod::None, UnixTime(7)));
+    }
+
+    // CIMD-11
+    #[test]
+    fn what_a_document_says_of_its_client_is_kept() {
+        let client = with(json!({
+            "scope": "mcp:tools admin", "software_id": "s", "software_version": "1.2",
+            "client_uri": "https://app.example", "application_type": "native",
+        }))
+        .unwrap();
+        assert_eq!(client.scopes, Some(ScopeSet::parse("admin mcp:tools")));
+        let kept = [client.software_id, client.software_version, client.client_uri, client.application_type];
+        assert_eq!(kept.map(Option::unwrap), ["s", "1.2", "https://app.example", "native"]);
+        assert_eq!(with(json!({"scope": "  "})).unwrap().scopes, None);
     }
 
     #[rstest]

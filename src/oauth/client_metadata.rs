@@ -247,6 +247,11 @@ mod tests {
             assert!(problem(error).ends_with("more than 2 KiB"));
         }
         assert!(Members::from_json(json!({"software_statement": long}).to_string().as_bytes()).is_ok());
+        let named = |length: usize| Members::from_json(json!({ "x".repeat(length): 1 }).to_string().as_bytes());
+        assert!(problem(named(MAX_TEXT + 1)).ends_with("more than 2 KiB"));
+        assert!(named(MAX_TEXT).is_ok());
+        let just = "x".repeat(MAX_TEXT);
+        assert_eq!(members(&json!({"software_id": just})).label("software_id"), Ok(Some(just)));
         let uris: Vec<_> = (0..21).map(|at| format!("https://a.example/{at}")).collect();
         assert!(members(&json!({"redirect_uris": uris[..20]})).redirect_uris().is_ok());
         assert!(problem(members(&json!({"redirect_uris": uris})).redirect_uris()).contains("more than 20"));
@@ -259,6 +264,24 @@ mod tests {
         assert_eq!(name(" Claude\u{202e}\n Code\u{200b} ").as_deref(), Some("Claude Code"));
         assert_eq!(name("\u{202e}\t"), None);
         assert_eq!(name(&"é".repeat(500)).map(|name| name.chars().count()), Some(MAX_NAME));
+    }
+
+    // DCR-3
+    #[test]
+    fn what_an_error_repeats_is_cut() {
+        assert_eq!(excerpt("short"), "short");
+        assert_eq!(excerpt(&"x".repeat(100)), "x".repeat(100));
+        assert_eq!(excerpt(&"x".repeat(101)), format!("{}...", "x".repeat(100)));
+    }
+
+    // DCR-3
+    #[test]
+    fn a_web_page_is_one_that_a_browser_can_open() {
+        let address = |text: &str| members(&json!({ "client_uri": text })).web_address("client_uri");
+        assert_eq!(address("http://a.example/x"), Ok(Some("http://a.example/x".to_owned())));
+        for bad in ["ftp://a.example/", "mailto:a@a.example", "a.example", "/x"] {
+            assert_eq!(problem(address(bad)), "`client_uri` must be an http or https URL", "{bad}");
+        }
     }
 
     // DCR-6, CODE-14

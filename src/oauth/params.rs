@@ -80,6 +80,7 @@ mod tests {
         assert_eq!(params.all("resource"), ["r1", "r2"]);
         assert_eq!(params.first_repeated(&["resource"]), Some("c"));
         assert_eq!(Params::parse("resource=1&resource=2").first_repeated(&["resource"]), None);
+        assert_eq!(Params::parse("a=1&b=1").first_repeated(&[]), None);
     }
 
     proptest::proptest! {

@@ -92,7 +92,7 @@ impl RedirectUri {
             return Err(RedirectUriError::Fragment);
         }
         let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
-        if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+        if authority(text).contains('@') {
             return Err(RedirectUriError::UserInfo);
         }
         match url.scheme() {
@@ -132,8 +132,9 @@ impl RedirectUri {
         let rest = self.0.strip_prefix("http://")?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
-        let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
-        let host_end = authority[after_brackets..].find(':').map_or(authority.len(), |at| after_brackets + at);
+        // The colons of an IPv6 address stand in brackets.
+        let bracket = authority.rfind(']').unwrap_or(0);
+        let host_end = authority[bracket..].find(':').map_or(authority.len(), |at| bracket + at);
         let (path, query) = tail.split_at(tail.find('?').unwrap_or(tail.len()));
         Some((&authority[..host_end], if path.is_empty() { "/" } else { path }, query))
     }
@@ -255,6 +256,7 @@ mod tests {
     fn https_loopback_http_and_private_schemes_are_taken_and_the_rest_refused() {
         for good in [
             "https://claude.ai/api/mcp/auth_callback",
+            "https://app.example:",
             "http://localhost:33418/callback",
             "http://127.0.0.1/cb",
             "http://127.8.9.1:5/cb",
@@ -300,10 +302,9 @@ mod tests {
         ] {
             assert_eq!(RedirectUri::parse(bad), Err(error), "{bad}");
         }
-        assert_eq!(
-            RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(2048))),
-            Err(RedirectUriError::TooLong)
-        );
+        let of_length = |length: usize| RedirectUri::parse(&format!("{:x<length$}", "https://a.example/"));
+        assert!(of_length(2048).is_ok());
+        assert_eq!(of_length(2049), Err(RedirectUriError::TooLong));
     }
 
     // AUTHZ-2
@@ -374,6 +375,8 @@ mod tests {
     fn a_loopback_host_is_a_local_program_by_https_too() {
         assert_eq!(uri("https://localhost:8443/cb").kind(), RedirectKind::Loopback);
         assert_eq!(uri("https://127.0.0.1/cb").kind(), RedirectKind::Loopback);
+        assert_eq!(uri("HTTP://localhost/cb").kind(), RedirectKind::Loopback);
+        assert_eq!(uri("HTTPS://app.example/cb").kind(), RedirectKind::Https);
         assert_eq!(uri("HTTPS://app.example/cb").kind(), RedirectKind::Https);
         assert_eq!(uri("cursor://localhost/cb").kind(), RedirectKind::PrivateUse);
     }

@@ -370,6 +370,7 @@ mod tests {
     fn dcr_12_a_body_has_64_kib_at_most() {
         let error = RegistrationRequest::from_json(&vec![b' '; MAX_BODY + 1]).unwrap_err();
         assert!(error.description.contains("64 KiB"));
+        assert!(RegistrationRequest::from_json(format!("{{}}{}", " ".repeat(MAX_BODY - 2)).as_bytes()).is_ok());
         assert!(RegistrationRequest::from_json(b"not json").is_err());
     }
 
@@ -391,6 +392,13 @@ mod tests {
             with(json!({"token_endpoint_auth_method": null, "grant_types": ["authorization_code"]})).unwrap();
         assert_eq!(metadata.auth_method, AuthMethod::ClientSecretBasic);
         assert_eq!(metadata.grant_types, [GrantType::AuthorizationCode]);
+    }
+
+    #[test]
+    fn dcr_1_what_software_says_of_itself_is_kept_and_echoed() {
+        let told = json!({"software_id": "s", "software_version": "1.2", "client_uri": "https://a.example"});
+        let answer = answer(&with(told.clone()).unwrap(), None);
+        assert!(told.as_object().unwrap().iter().all(|(name, value)| answer[name] == *value), "{answer}");
     }
 
     #[test]

@@ -121,6 +121,9 @@ mod tests {
             "http://gw.example/mcp/a",
             "https://evil.example/mcp/a",
             "https://u@gw.example/mcp/a",
+            "https://gw.example?x",
+            "https://gw.example#x",
+            "https://:p@gw.example",
             "/mcp/a",
             "a",
         ] {
