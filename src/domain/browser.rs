@@ -57,3 +57,24 @@ impl KnownBrowser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CONS-14, CONS-15
+    #[test]
+    fn a_cookie_proves_a_login_while_it_is_the_present_one_and_until_it_expires() {
+        let login = BrowserLogin {
+            subject: SubjectId::new("usr_1"),
+            authenticated_at: UnixTime(10),
+            provider_session: None,
+            login_session: None,
+        };
+        let browser = Browser { id: BrowserId::new("br_1"), login: Some(login.clone()), expires_at: UnixTime(100) };
+        let current = KnownBrowser::Current(browser.clone());
+        assert_eq!(current.login(UnixTime(99)), Some(&login));
+        assert_eq!(current.login(UnixTime(100)), None);
+        assert_eq!(KnownBrowser::Superseded(browser).login(UnixTime(50)), None);
+    }
+}

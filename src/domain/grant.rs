@@ -43,3 +43,32 @@ impl Grant {
         self.revoked_at.is_none() && self.expires_at > now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REFR-9, STORE-10
+    #[test]
+    fn a_grant_lives_until_it_expires_or_is_revoked() {
+        let grant = Grant {
+            id: GrantId::new("grt_1"),
+            subject: SubjectId::new("usr_1"),
+            client_id: ClientId::new("dcr_1"),
+            resource: "https://gw.example/mcp/a".to_owned(),
+            route: "/mcp/a".to_owned(),
+            scope: ScopeSet::default(),
+            origin: "https://gw.example".to_owned(),
+            issuer: "https://gw.example".to_owned(),
+            redirect_host: "app.example".to_owned(),
+            authenticated_at: UnixTime(0),
+            created_at: UnixTime(0),
+            expires_at: UnixTime(100),
+            revoked_at: None,
+            login_session: None,
+        };
+        assert!(grant.is_live(UnixTime(99)));
+        assert!(!grant.is_live(UnixTime(100)));
+        assert!(!Grant { revoked_at: Some(UnixTime(50)), ..grant }.is_live(UnixTime(60)));
+    }
+}

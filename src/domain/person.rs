@@ -67,3 +67,20 @@ impl Person {
         self.name.as_deref().or(self.email.as_deref()).unwrap_or(&self.subject)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CONS-8
+    #[test]
+    fn a_person_is_shown_by_name_else_by_address_else_by_the_providers_id() {
+        let mut person: Person =
+            serde_json::from_str(r#"{"id": "usr_1", "provider": "https://idp.example", "subject": "user_1"}"#).unwrap();
+        assert_eq!(person.display_name(), "user_1");
+        person.email = Some("ada@example.com".to_owned());
+        assert_eq!(person.display_name(), "ada@example.com");
+        person.name = Some("Ada".to_owned());
+        assert_eq!(person.display_name(), "Ada");
+    }
+}

@@ -1,16 +1,8 @@
 //! Randomness as an argument.
 
-use std::sync::Arc;
-
 /// Where unpredictable bytes come from. Tests may pass a seeded one.
 pub trait Random: Send + Sync + 'static {
     fn fill(&self, bytes: &mut [u8]);
-}
-
-impl<R: Random + ?Sized> Random for Arc<R> {
-    fn fill(&self, bytes: &mut [u8]) {
-        (**self).fill(bytes);
-    }
 }
 
 /// The operating system's generator (requirement SEC-5).

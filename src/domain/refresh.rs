@@ -49,3 +49,22 @@ pub fn decide(token: &RefreshToken, successor: Option<&RefreshToken>, reuse: Dur
     let in_time = now <= superseded_at.plus(reuse.min(MAX_REUSE));
     if successor_unused && in_time { Rotation::Repeat } else { Rotation::Replay }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REFR-9: the last second of an idle token has passed when its time is there.
+    #[test]
+    fn a_token_that_was_never_presented_rotates_until_it_expires() {
+        let token = RefreshToken {
+            grant: GrantId::new("grt_1"),
+            generation: 0,
+            expires_at: UnixTime(100),
+            superseded_at: None,
+            derivation_key: String::new(),
+        };
+        assert_eq!(decide(&token, None, MAX_REUSE, UnixTime(99)), Rotation::Rotate);
+        assert_eq!(decide(&token, None, MAX_REUSE, UnixTime(100)), Rotation::Expired);
+    }
+}

@@ -128,3 +128,26 @@ impl AssertionVerifier {
         (claims.aud == audience && claims.exp > now.0).then_some(claims)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::SigningAlg;
+
+    // PROX-13
+    #[test]
+    fn an_assertion_is_good_for_its_audience_and_a_minute_and_no_other_token_is_one() {
+        let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
+        let (issuer, verifier) = (AssertionIssuer::new(Arc::clone(&keys)), AssertionVerifier::new(Arc::clone(&keys)));
+        let person: Person =
+            serde_json::from_str(r#"{"id": "usr_1", "provider": "https://idp.example", "subject": "user_1"}"#).unwrap();
+        let (audience, now) = ("https://up.example/mcp", UnixTime(1_000));
+        let assertion = issuer.issue(&person, "dcr_1", "https://gw.example", audience, "1".to_owned(), now).unwrap();
+        let claims = verifier.verify(&assertion, audience, UnixTime(now.0 + LIFE - 1)).unwrap();
+        assert_eq!(claims.sub, "usr_1");
+        assert!(verifier.verify(&assertion, audience, UnixTime(now.0 + LIFE)).is_none());
+        assert!(verifier.verify(&assertion, "https://other.example/mcp", now).is_none());
+        let other = keys.sign("at+jwt", &claims, now).unwrap();
+        assert!(verifier.verify(&other, audience, now).is_none());
+    }
+}

@@ -202,6 +202,30 @@ mod tests {
         }
     }
 
+    // LIM-4, SEC-9
+    #[test]
+    fn a_token_longer_than_any_of_ours_is_not_looked_at() {
+        let (issuer, verifier) = setup(SigningAlg::Es256);
+        let of_scope =
+            |length: usize| issuer.issue(&AccessTokenClaims { scope: "x".repeat(length), ..claims() }).unwrap();
+        let good = |token: &str| verifier.verify(token, ORIGIN, "/mcp/a", UnixTime(1_500)).is_ok();
+        let lengths: Vec<(usize, bool)> =
+            (5_600..5_900).map(of_scope).map(|token| (token.len(), good(&token))).collect();
+        assert!(lengths.iter().any(|(length, _)| *length <= MAX_TOKEN));
+        assert!(lengths.iter().any(|(length, _)| *length > MAX_TOKEN));
+        assert!(lengths.iter().all(|(length, good)| *good == (*length <= MAX_TOKEN)));
+    }
+
+    // CHAL-3
+    #[test]
+    fn the_log_tells_the_refusals_apart() {
+        use TokenRefusal::{Expired, Foreign, Revoked, WrongAudience, WrongIssuer};
+        let codes = [Foreign, Expired, WrongAudience, WrongIssuer, Revoked].map(TokenRefusal::reason_code);
+        let expected =
+            ["token_foreign", "token_expired", "token_wrong_audience", "token_wrong_issuer", "token_revoked"];
+        assert_eq!(codes, expected);
+    }
+
     // SEC-9
     #[test]
     fn ten_thousand_mutated_tokens_are_all_refused() {

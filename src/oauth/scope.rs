@@ -238,6 +238,14 @@ mod tests {
         }
     }
 
+    // CONS-3
+    #[test]
+    fn a_set_lies_within_another_only_if_every_scope_of_it_does() {
+        let [read, both] = ["read", "read write"].map(ScopeSet::parse);
+        assert!(read.is_subset(&both) && both.is_subset(&both));
+        assert!(!both.is_subset(&read));
+    }
+
     // SCOPE-5, REFR-8
     #[test]
     fn a_broad_scope_satisfies_a_narrow_one_also_round_a_cycle() {

@@ -96,6 +96,22 @@ mod tests {
         }
     }
 
+    // CODE-2, CODE-15
+    #[test]
+    fn only_what_a_client_can_mend_is_a_bad_request() {
+        use TokenErrorCode::{InvalidClient, InvalidGrant, InvalidTarget, ServerError, TemporarilyUnavailable};
+        let answers = [InvalidGrant, InvalidTarget, InvalidClient, ServerError, TemporarilyUnavailable]
+            .map(|code| (code.http_status(), code.as_str()));
+        let expected = [
+            (400, "invalid_grant"),
+            (400, "invalid_target"),
+            (401, "invalid_client"),
+            (500, "server_error"),
+            (503, "temporarily_unavailable"),
+        ];
+        assert_eq!(answers, expected);
+    }
+
     // CODE-12
     #[test]
     fn an_answer_has_no_null_member() {

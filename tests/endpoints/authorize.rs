@@ -164,6 +164,31 @@ async fn the_operator_decides_on_redirects_and_on_the_default_route() {
     assert!(page.text.contains("Server two"), "{}", page.text);
 }
 
+// AUTHZ-5: what a document names is not registered here, so the list is asked at authorize too.
+#[tokio::test]
+async fn a_redirect_that_the_operator_does_not_allow_is_never_gone_to() {
+    let id = "https://app.example/client.json";
+    let document = json!({ "client_id": id, "client_name": "App", "redirect_uris": ["https://elsewhere.example/cb"] });
+    let gateway = TestGateway::start_with(Options {
+        gateway: format!(
+            r#""redirectUriAllowList": ["https://app.example"], "cimdDocuments": {}"#,
+            json!({ id: document })
+        ),
+        ..Options::default()
+    })
+    .await;
+    let client = TestClient {
+        gateway: &gateway,
+        http: crate::support::browser::client(),
+        id: id.to_owned(),
+        redirect_uri: "https://elsewhere.example/cb".to_owned(),
+        secret: None,
+    };
+    let page = Browser::new().get(&client.authorize_url("one", &[])).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.text.contains("does not allow the address"), "{}", page.text);
+}
+
 // AUTHZ-17, CONS-15: tabs opened before the browser holds any cookie, each with a cookie of its own on the way.
 #[tokio::test]
 async fn tabs_opened_at_once_in_a_fresh_browser_all_finish() {
