@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::config::model::SigningAlg;
 
-    // PROX-13
+    // SEC-9
     #[test]
     fn an_assertion_is_good_for_its_audience_and_a_minute_and_no_other_token_is_one() {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
