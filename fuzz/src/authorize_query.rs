@@ -71,8 +71,9 @@ fn goes_where_it_may(answer: &Response<String>, params: &Asked, path: &str) {
     assert_eq!(all("iss"), [format!("{ORIGIN}{path}")]);
     assert_eq!(all("error").len(), 1);
     assert_eq!(all("code"), [""; 0]);
-    let state = params.one("state").filter(|state| state.len() <= 4096).map(|state| state.replace('\0', "\u{fffd}"));
-    assert_eq!(all("state"), Vec::from_iter(state));
+    // No database takes NUL, so it comes back as U+FFFD, and counts as that.
+    let state = params.one("state").map(|state| state.replace('\0', "\u{fffd}"));
+    assert_eq!(all("state"), Vec::from_iter(state.filter(|state| state.len() <= 4096)));
 }
 
 fn is_registered(text: &str) -> bool {
