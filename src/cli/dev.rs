@@ -165,6 +165,7 @@ fn greet(addresses: &[SocketAddr], config: &GatewayConfig, auto_approve: bool) {
     let origin = format!("http://localhost:{port}");
     let login = match config.login.as_ref().map(|login| &login.provider) {
         Some(LoginProvider::WorkOs(_)) => "WorkOS",
+        Some(LoginProvider::Oidc(options)) => &options.display_name,
         Some(LoginProvider::Development) => "the development login (no credentials are set)",
         None => "none, every route is public",
     };

@@ -7,6 +7,7 @@
 //! secret. Nothing downstream checks a setting again.
 
 mod access;
+mod claim_path;
 mod clients;
 mod cors;
 pub mod diagnostic;
@@ -15,6 +16,7 @@ mod env;
 mod flags;
 mod gateway;
 pub mod model;
+mod oidc;
 mod policies;
 pub mod raw;
 mod routes;
@@ -32,6 +34,7 @@ pub use schema::{policies_schema, routes_schema};
 pub(crate) use document::dialect;
 pub(crate) use flags::is_slug;
 pub(crate) use routes::upstream_problem;
+pub(crate) use workos::is_https_or_loopback;
 
 use diagnostic::Problems;
 use document::Node;

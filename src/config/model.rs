@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use super::claim_path::ClaimPath;
+use crate::crypto::AssertionKey;
 use crate::domain::Client;
 
 /// Everything the config folder (or the flags that stand in for it) says.
@@ -31,6 +33,7 @@ pub struct LoginPolicy {
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum LoginProvider {
     WorkOs(WorkOsOptions),
+    Oidc(OidcOptions),
     /// The development login; only `dev` ever sets it.
     Development,
 }
@@ -63,7 +66,66 @@ pub enum WorkOsSelector {
     Organization(String),
 }
 
-/// `browserLoginOverrides`.
+/// `mcp-oauth-inbound`, gateway.md §6.2: all that differs between one `OpenID` provider and another.
+#[derive(Debug, Clone)]
+pub struct OidcOptions {
+    /// What pages and logs call the provider.
+    pub display_name: String,
+    /// Byte for byte what `iss` holds.
+    pub issuer: String,
+    /// What `aud` must hold beside the client id.
+    pub audience: Option<String>,
+    pub endpoints: OidcEndpoints,
+    pub client_id: String,
+    pub credential: OidcCredential,
+    /// `audience` of the authorization request, for providers that know this parameter.
+    pub requested_audience: Option<String>,
+    pub claims: PersonClaims,
+}
+
+/// Endpoints as configured. Where one that a login needs is missing, the provider's metadata fill in the rest.
+#[derive(Debug, Clone, Default)]
+pub struct OidcEndpoints {
+    pub authorization: Option<Url>,
+    pub token: Option<Url>,
+    pub jwks: Option<Url>,
+    pub userinfo: Option<Url>,
+    pub end_session: Option<Url>,
+}
+
+/// How the gateway proves itself at the token endpoint (IDP-9).
+#[derive(Debug, Clone)]
+pub enum OidcCredential {
+    /// Without a way, the first that the provider's metadata offer.
+    Secret { secret: SecretString, way: Option<SecretWay> },
+    /// `private_key_jwt`
+    PrivateKey(ClientKey),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretWay {
+    /// `client_secret_basic`
+    Basic,
+    /// `client_secret_post`
+    Post,
+}
+
+#[derive(Debug, Clone)]
+pub struct ClientKey {
+    pub key: AssertionKey,
+    /// `kid`
+    pub id: Option<String>,
+}
+
+/// Where a person's roles, groups and permissions stand. `None`: the claim of that name, which may be absent.
+#[derive(Debug, Clone, Default)]
+pub struct PersonClaims {
+    pub roles: Option<ClaimPath>,
+    pub groups: Option<ClaimPath>,
+    pub permissions: Option<ClaimPath>,
+}
+
+/// `browserLoginOverrides`, or the same members of `browserLogin`.
 #[derive(Debug, Clone)]
 pub struct BrowserLogin {
     pub remote_timeout: Duration,

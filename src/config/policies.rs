@@ -5,17 +5,18 @@ use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::model::{AccessRules, BrowserLogin, LoginPolicy, LoginProvider};
 use super::routes::Known;
-use super::{Mode, access, gateway, raw, schema, workos};
+use super::{Mode, access, gateway, oidc, raw, schema, workos};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
+const OIDC: &str = "mcp-oauth-inbound";
 
 /// The policy types of this version.
-const SUPPORTED: [&str; 2] = [WORKOS, "mcp-access-inbound"];
+const SUPPORTED: [&str; 3] = [WORKOS, OIDC, "mcp-access-inbound"];
 
 /// `policyType` and the `export` that belongs to it.
 const TYPES: &[(&str, &str)] = &[
     (WORKOS, "McpWorkosOAuthInboundPolicy"),
-    ("mcp-oauth-inbound", "McpOAuthInboundPolicy"),
+    (OIDC, "McpOAuthInboundPolicy"),
     ("mcp-auth0-oauth-inbound", "McpAuth0OAuthInboundPolicy"),
     ("mcp-cognito-oauth-inbound", "McpCognitoOAuthInboundPolicy"),
     ("mcp-clerk-oauth-inbound", "McpClerkOAuthInboundPolicy"),
@@ -70,10 +71,47 @@ struct Access {
 
 struct Login {
     name: String,
-    options: raw::WorkOs,
+    options: LoginOptions,
     node: Node,
     /// The variables of the missing credentials, when the development login stands in.
     stand_in: Option<(String, String)>,
+}
+
+/// What there is to configure depends on the provider; some of it is the same for all.
+enum LoginOptions {
+    WorkOs(raw::WorkOs),
+    Oidc(raw::Oidc),
+}
+
+impl LoginOptions {
+    fn gateway(&self) -> &raw::Gateway {
+        match self {
+            Self::WorkOs(raw) => &raw.gateway,
+            Self::Oidc(raw) => &raw.gateway,
+        }
+    }
+
+    fn id_jag(&self) -> &raw::IdJag {
+        match self {
+            Self::WorkOs(raw) => &raw.id_jag,
+            Self::Oidc(raw) => &raw.id_jag,
+        }
+    }
+
+    /// The scope, and where it stands.
+    fn scope(&self) -> (&str, &'static [&'static str]) {
+        match self {
+            Self::WorkOs(raw) => (&raw.scope, &["scope"]),
+            Self::Oidc(raw) => (&raw.browser_login.scope, &["browserLogin", "scope"]),
+        }
+    }
+
+    fn browser_login(&self) -> BrowserLogin {
+        match self {
+            Self::WorkOs(raw) => browser_login(&raw.browser_login_overrides),
+            Self::Oidc(raw) => browser_login(&raw.browser_login.common()),
+        }
+    }
 }
 
 /// Reads `policies.json`.
@@ -107,7 +145,14 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
         match policy {
-            raw::Policy::WorkOs(policy) => policies.add_login(policy, node, stand_in.take(), problems),
+            raw::Policy::WorkOs(policy) => {
+                let options = policy.handler.and_then(|handler| handler.options).map(LoginOptions::WorkOs);
+                policies.add_login(policy.name, options, node, stand_in.take(), problems);
+            }
+            raw::Policy::Oidc(policy) => {
+                let options = policy.handler.and_then(|handler| handler.options).map(LoginOptions::Oidc);
+                policies.add_login(policy.name, options, node, stand_in.take(), problems);
+            }
             raw::Policy::Access(policy) => policies.add_access(policy, node, whole, problems),
         }
     }
@@ -140,12 +185,13 @@ impl Policies {
 
     fn add_login(
         &mut self,
-        policy: raw::PolicyOf<raw::WorkOs>,
+        name: Option<String>,
+        options: Option<LoginOptions>,
         node: &Node,
         stand_in: Option<(String, String)>,
         problems: &mut Problems,
     ) {
-        let Some(name) = policy.name else {
+        let Some(name) = name else {
             self.complete = false;
             return;
         };
@@ -160,7 +206,7 @@ impl Policies {
                 .help(format!("a project has one login for all its routes; keep `{first}` or this one"));
             return;
         }
-        if let Some(options) = policy.handler.and_then(|handler| handler.options) {
+        if let Some(options) = options {
             let node = node.find(&["handler", "options"]).into_owned();
             self.login = Some(Login { name, options, node, stand_in });
         }
@@ -188,7 +234,7 @@ impl Policies {
     pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
         let login = self.login.as_ref()?;
         let raw = &login.options;
-        if raw.id_jag.enabled {
+        if raw.id_jag().enabled {
             problems
                 .add(
                     "unsupported",
@@ -197,28 +243,36 @@ impl Policies {
                 )
                 .help("leave `idJag` out, or set `enabled` to false");
         }
-        if raw.scope.trim().is_empty() {
+        let (scope, scope_at) = raw.scope();
+        if scope.trim().is_empty() {
             problems
-                .add("value", login.node.find(&["scope"]).place, "`scope` is empty")
+                .add("value", login.node.find(scope_at).place, "`scope` is empty")
                 .help("the default is `openid profile email`");
         }
-        let options = workos::resolve(raw, &login.node, problems);
+        let (provider, configured) = match raw {
+            LoginOptions::WorkOs(raw) => {
+                ("WorkOS", workos::resolve(raw, &login.node, problems).map(LoginProvider::WorkOs))
+            }
+            LoginOptions::Oidc(raw) => {
+                ("the identity provider", oidc::resolve(raw, &login.node, problems).map(LoginProvider::Oidc))
+            }
+        };
         for policy in &self.access {
-            access::check_clients(&policy.rules, &policy.node, &raw.gateway.clients, problems);
+            access::check_clients(&policy.rules, &policy.node, &raw.gateway().clients, problems);
         }
-        let gateway = gateway::resolve(&raw.gateway, &login.node.find(&["gateway"]), routes, problems, notes);
+        let gateway = gateway::resolve(raw.gateway(), &login.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &login.stand_in {
             Some((id, secret)) => {
-                notes.push(format!("{id} and {secret} are not set: the development login stands in for WorkOS"));
+                notes.push(format!("{id} and {secret} are not set: the development login stands in for {provider}"));
                 LoginProvider::Development
             }
-            None => LoginProvider::WorkOs(options?),
+            None => configured?,
         };
         Some(LoginPolicy {
             name: login.name.clone(),
             provider,
-            scope: raw.scope.clone(),
-            browser_login: browser_login(&raw.browser_login_overrides),
+            scope: scope.to_owned(),
+            browser_login: raw.browser_login(),
             gateway,
         })
     }
@@ -267,7 +321,7 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
 }
 
 fn supported() -> String {
-    format!("this version has {}", SUPPORTED.map(|name| format!("`{name}`")).join(" and "))
+    format!("this version has {}", SUPPORTED.map(|name| format!("`{name}`")).join(", "))
 }
 
 /// `module` of a policy's or a route's handler.
@@ -294,7 +348,37 @@ fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) 
     if mode != Mode::Dev {
         return None;
     }
+    let is_oidc = policy.get("policyType").and_then(Node::as_text) == Some(OIDC);
     let options = policy.get_mut("handler")?.get_mut("options")?;
+    let filled = if is_oidc { stand_in_oidc(options, problems) } else { stand_in_pair(options, problems) };
+    if is_oidc && filled.is_some() {
+        // The issuer may come from the same environment as the credentials.
+        if let Some(issuer) = options.get_mut("oidc").and_then(|oidc| oidc.get_mut("issuer"))
+            && matches!(issuer.kind, Kind::Unset(_))
+        {
+            issuer.kind = Kind::Text("https://development.invalid".to_owned());
+        }
+    }
+    filled
+}
+
+/// The credentials in `browserLogin`; a private key takes the secret's place.
+fn stand_in_oidc(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
+    let login = options.get_mut("browserLogin")?;
+    if let Kind::Object(members) = &mut login.kind
+        && members.iter().any(|member| member.name == "clientId" && matches!(member.value.kind, Kind::Unset(_)))
+        && members.iter().all(|member| member.name != "clientSecret")
+    {
+        members.retain(|member| !matches!(member.name.as_str(), "privateKeyId" | "tokenEndpointAuthMethod"));
+        let key = members.iter_mut().find(|member| member.name == "privateKey");
+        if let Some(key) = key.filter(|key| matches!(key.value.kind, Kind::Unset(_))) {
+            "clientSecret".clone_into(&mut key.name);
+        }
+    }
+    stand_in_pair(login, problems)
+}
+
+fn stand_in_pair(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
     let unset = |node: Option<&Node>| match node.map(|node| &node.kind) {
         Some(Kind::Unset(variable)) if !variable.is_empty() => Some(variable.clone()),
         _ => None,

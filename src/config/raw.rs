@@ -5,6 +5,7 @@
 //! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
 //! These structs hold secrets and have no `Debug`.
 
+mod oidc;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use oidc::*;
 pub use routes::*;
 
 /// `config/policies.json`.
@@ -73,10 +75,11 @@ impl Texts {
 /// A policy, used by the routes that name it. Its type decides which options there are.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "policyType")]
-#[expect(clippy::large_enum_variant, reason = "a project has a handful")]
 pub enum Policy {
     #[serde(rename = "mcp-workos-oauth-inbound")]
     WorkOs(PolicyOf<WorkOs>),
+    #[serde(rename = "mcp-oauth-inbound")]
+    Oidc(PolicyOf<Oidc>),
     #[serde(rename = "mcp-access-inbound")]
     Access(PolicyOf<Access>),
 }

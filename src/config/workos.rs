@@ -61,7 +61,7 @@ pub(super) fn resolve(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -
 }
 
 /// Whether `url` is https, or http to this machine.
-pub(super) fn is_https_or_loopback(url: &Url) -> bool {
+pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -3,9 +3,11 @@
 //! Owns no keys and does no I/O. Hashing is SHA-256 of values with 256 bits of entropy, so no salt is needed
 //! (SEC-1); sealing is AES-256-GCM with the row's identity as associated data (SEC-2).
 
+mod assertion_key;
 mod sealer;
 mod secret;
 
+pub use assertion_key::AssertionKey;
 pub use sealer::{KeyMaterial, OpenError, Sealer};
 pub use secret::{Secret, SecretHash, base64url, base64url_decode, constant_time_eq, sha256};
 

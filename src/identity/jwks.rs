@@ -29,7 +29,7 @@ pub enum TokenFault {
     Malformed,
     #[error("the token is signed with an algorithm that is not accepted here")]
     Algorithm,
-    #[error("the token does not name its key")]
+    #[error("the token does not name its key, and there are several")]
     NoKeyId,
     #[error("the token names a key that the key set does not hold")]
     UnknownKey,
@@ -80,13 +80,19 @@ impl RemoteJwks {
         if !algorithms.contains(&header.alg) || header.crit.is_some() {
             return Err(TokenFault::Algorithm);
         }
-        let kid = header.kid.as_deref().ok_or(TokenFault::NoKeyId)?;
-        let key = self.key(kid, now).await?;
+        let key = self.key(header.kid.as_deref(), now).await?;
         verify_with(&key, token, header.alg)
     }
 
-    /// The key with this id, fetching the set when that may bring it.
-    async fn key(&self, kid: &str, now: UnixTime) -> Result<Jwk, TokenFault> {
+    /// The URL of the set.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The key with this id, fetching the set when that may bring it. Without an id, the only key of the set
+    /// (OpenID Connect Core §10.1).
+    async fn key(&self, kid: Option<&str>, now: UnixTime) -> Result<Jwk, TokenFault> {
         let attempts = self.attempts.load(Ordering::Acquire);
         let mut known = self.known.lock().await;
         let mut just_fetched = false;
@@ -107,13 +113,14 @@ impl RemoteJwks {
         if let Some(key) = known.find(kid) {
             return Ok(key);
         }
+        let unknown = kid.map_or(TokenFault::NoKeyId, |_| TokenFault::UnknownKey);
         let rested = known.forced_at.is_none_or(|at| now.since(at) >= COOLDOWN.as_secs().cast_signed());
         if just_fetched || !rested {
-            return Err(TokenFault::UnknownKey);
+            return Err(unknown);
         }
         known.forced_at = Some(now);
         self.refresh(&mut known, now).await?;
-        known.find(kid).ok_or(TokenFault::UnknownKey)
+        known.find(kid).ok_or(unknown)
     }
 
     async fn refresh(&self, known: &mut Known, now: UnixTime) -> Result<(), TokenFault> {
@@ -145,8 +152,13 @@ impl RemoteJwks {
 }
 
 impl Known {
-    fn find(&self, kid: &str) -> Option<Jwk> {
-        self.set.as_ref()?.find(kid).cloned()
+    fn find(&self, kid: Option<&str>) -> Option<Jwk> {
+        let set = self.set.as_ref()?;
+        match (kid, set.keys.as_slice()) {
+            (Some(kid), _) => set.find(kid).cloned(),
+            (None, [only]) => Some(only.clone()),
+            (None, _) => None,
+        }
     }
 }
 

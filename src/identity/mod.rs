@@ -6,12 +6,15 @@
 mod bounded;
 pub mod dev;
 pub mod jwks;
+pub mod oidc;
+mod shown;
 pub mod workos;
 mod workos_error;
 mod workos_session;
 mod workos_token;
 
 pub use dev::DevLogin;
+pub use oidc::Oidc;
 pub use workos::WorkOs;
 
 use std::time::Duration;
@@ -216,4 +219,6 @@ pub enum SetUpFault {
     EnvironmentMismatch,
     #[error("the provider does not know the client id: check the option `clientId`")]
     UnknownClient,
+    #[error("the provider's metadata cannot be used: {0}")]
+    Metadata(String),
 }

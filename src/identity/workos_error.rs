@@ -6,9 +6,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use super::shown::error_code;
 use super::{InteractiveStep, LoginError, SetUpFault};
-
-const LONGEST_NAME: usize = 64;
 
 /// A failed answer of `authenticate`: `{error, error_description}`, `{code, message}` or `{message}` alone.
 pub(super) fn of_answer(status: StatusCode, body: &[u8], redirect_uri: &str) -> LoginError {
@@ -28,7 +27,7 @@ pub(super) fn of_answer(status: StatusCode, body: &[u8], redirect_uri: &str) -> 
         403 => LoginError::AccessDenied,
         404 => LoginError::SetUp(SetUpFault::UnknownClient),
         other => {
-            let name = text("error").or_else(|| text("code")).map_or_else(|| "no error code".to_owned(), shown);
+            let name = text("error").or_else(|| text("code")).map_or_else(|| "no error code".to_owned(), error_code);
             LoginError::Untrusted(format!("HTTP {other} from the code exchange, {name}"))
         }
     }
@@ -37,7 +36,7 @@ pub(super) fn of_answer(status: StatusCode, body: &[u8], redirect_uri: &str) -> 
 /// `error=` on the callback.
 pub(super) fn of_callback(error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError {
     by_name(error, description, redirect_uri)
-        .unwrap_or_else(|| LoginError::Untrusted(format!("the error {} on the callback", shown(error))))
+        .unwrap_or_else(|| LoginError::Untrusted(format!("the error {} on the callback", error_code(error))))
 }
 
 /// `None` for a name that says nothing by itself.
@@ -73,10 +72,4 @@ fn by_name(name: &str, description: Option<&str>, redirect_uri: &str) -> Option<
 fn names_redirect_uri(description: &str) -> bool {
     let description = description.to_ascii_lowercase();
     description.contains("redirect uri") || description.contains("redirect_uri")
-}
-
-/// An error name as a log line may carry it; anything that is not shaped like one is left out.
-fn shown(name: &str) -> String {
-    let shaped = name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    if shaped { name.to_owned() } else { "an unreadable error code".to_owned() }
 }

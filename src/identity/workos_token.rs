@@ -7,13 +7,13 @@ use serde::Deserialize;
 use url::Url;
 
 use super::jwks::{RemoteJwks, TokenFault};
+use super::shown;
 use super::{Login, LoginError, SetUpFault};
 use crate::config::model::{WorkOsOptions, WorkOsSelector};
 use crate::domain::{Person, SubjectId, UnixTime};
 
 /// Clock skew granted to the provider, in seconds (WOS-9).
 const SKEW: i64 = 60;
-const LONGEST_SHOWN: usize = 200;
 const WORKOS_ISSUER: &str = "https://api.workos.com";
 
 /// A successful answer of `authenticate`, as far as it is used.
@@ -147,7 +147,7 @@ impl AcceptedClaims {
         }
         Err(LoginError::Untrusted(format!(
             "the access token's issuer {} is not accepted; if it is yours, add it to the option `issuers`",
-            shown(&token.iss)
+            shown::claim(&token.iss)
         )))
     }
 
@@ -159,7 +159,10 @@ impl AcceptedClaims {
         if let Some(client_id) = &token.client_id
             && *client_id != self.client_id
         {
-            return Err(LoginError::Untrusted(format!("the access token is for the client {}", shown(client_id))));
+            return Err(LoginError::Untrusted(format!(
+                "the access token is for the client {}",
+                shown::claim(client_id)
+            )));
         }
         if token.aud.as_ref().is_some_and(|audience| !audience.holds(&self.client_id)) {
             return Err(untrusted("the access token is for another audience"));
@@ -287,10 +290,4 @@ fn present(text: Option<&str>) -> Option<String> {
 
 fn untrusted(cause: &str) -> LoginError {
     LoginError::Untrusted(cause.to_owned())
-}
-
-/// A claim as a message may show it: quoted, escaped, short.
-fn shown(claim: &str) -> String {
-    let short: String = claim.chars().take(LONGEST_SHOWN).collect();
-    format!("{short:?}")
 }

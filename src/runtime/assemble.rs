@@ -15,6 +15,7 @@ use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
 use crate::identity::IdentityProvider;
 use crate::identity::dev::DevLogin;
+use crate::identity::oidc::Oidc;
 use crate::identity::workos::WorkOs;
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
@@ -161,6 +162,14 @@ impl Assembly {
             (LoginProvider::Development, None) => {
                 Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone()))
             }
+            (LoginProvider::Oidc(options), _) => Arc::new(Oidc::new(
+                options.clone(),
+                policy.scope.clone(),
+                &policy.browser_login,
+                self.outbound.trusted_client().clone(),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.random),
+            )),
             (LoginProvider::WorkOs(options), _) => Arc::new(WorkOs::new(
                 options.clone(),
                 policy.scope.clone(),

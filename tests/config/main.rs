@@ -17,6 +17,7 @@ mod environment;
 mod flags;
 mod gateway;
 mod never_panics;
+mod oidc;
 mod policies;
 mod routes;
 mod schema;

@@ -2,7 +2,7 @@
 
 use doorward::config::{policies_schema, routes_schema};
 
-/// Every option of gateway.md §3 and §6.1.
+/// Every option of gateway.md §3, §6.1 and §6.2.
 const POLICY_OPTIONS: &[&str] = &[
     "name",
     "policyType",
@@ -34,6 +34,19 @@ const POLICY_OPTIONS: &[&str] = &[
     "enabled",
     "trustedIssuers",
     "issuer",
+    "oidc",
+    "audience",
+    "userinfoUrl",
+    "endSessionUrl",
+    "browserLogin",
+    "url",
+    "tokenUrl",
+    "privateKey",
+    "privateKeyId",
+    "tokenEndpointAuthMethod",
+    "roleClaim",
+    "groupClaim",
+    "permissionClaim",
     "jwksUrl",
     "expectedClientIds",
     "subjectMapping",

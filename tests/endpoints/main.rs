@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "../support/fake_oidc.rs"]
+mod fake_oidc;
 #[path = "../support/fake_workos.rs"]
 mod fake_workos;
 #[path = "../support/postgres.rs"]
@@ -23,6 +25,7 @@ mod fuzz_replay;
 mod introspect;
 mod journey;
 mod keys;
+mod oidc_login;
 mod pages;
 mod pages_elsewhere;
 mod real_clients;

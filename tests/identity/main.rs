@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it cannot go on")]
 
+#[path = "../support/fake_oidc.rs"]
+mod fake_oidc;
 #[path = "../support/fake_workos.rs"]
 mod fake_workos;
+mod id_token;
+mod oidc;
 mod workos;

@@ -1,0 +1,126 @@
+//! What makes an ID token good (IDP-3; OpenID Connect Core §3.1.3.7, RFC 8725).
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use crate::domain::UnixTime;
+use crate::identity::jwks::{RemoteJwks, TokenFault};
+use crate::identity::{LoginError, shown};
+
+/// Asymmetric ones alone: with a shared secret, anybody who can verify could have signed.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+/// Clock skew granted to the provider, in seconds.
+const SKEW: i64 = 60;
+
+/// What the token must say.
+pub(super) struct Expected<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a str,
+    /// In `aud` beside the client id.
+    pub audience: Option<&'a str>,
+    pub nonce: &'a str,
+    pub now: UnixTime,
+}
+
+/// The claims of a token that meets all of it.
+pub(super) async fn verify(
+    token: &str,
+    expected: &Expected<'_>,
+    jwks: &RemoteJwks,
+) -> Result<Map<String, Value>, LoginError> {
+    let claims: Map<String, Value> =
+        jwks.verify(token, &ALGORITHMS, expected.now).await.map_err(|fault| match fault {
+            TokenFault::KeysUnavailable(cause) => {
+                LoginError::Unavailable(format!("its key set cannot be had: {cause}"))
+            }
+            other => LoginError::Untrusted(format!("the ID token does not verify: {other}")),
+        })?;
+    check_issuer(&claims, expected)?;
+    check_audience(&claims, expected)?;
+    check_authorized_party(&claims, expected)?;
+    check_times(&claims, expected.now)?;
+    check_nonce(&claims, expected)?;
+    Ok(claims)
+}
+
+fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    match text(claims, "iss") {
+        Some(issuer) if issuer == expected.issuer => Ok(()),
+        Some(other) => untrusted(format!("the ID token is from {}, and `oidc.issuer` is another", shown::claim(other))),
+        None => untrusted("the ID token lacks `iss`"),
+    }
+}
+
+fn audiences(claims: &Map<String, Value>) -> Vec<&str> {
+    match claims.get("aud") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    let audiences = audiences(claims);
+    let holds = |wanted: &str| audiences.contains(&wanted);
+    if !holds(expected.client_id) {
+        return untrusted("`aud` of the ID token does not hold our client id");
+    }
+    if !expected.audience.is_none_or(holds) {
+        return untrusted("`aud` of the ID token does not hold `oidc.audience`");
+    }
+    Ok(())
+}
+
+fn check_authorized_party(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    match claims.get("azp") {
+        Some(Value::String(party)) if party == expected.client_id => Ok(()),
+        Some(_) => untrusted("`azp` of the ID token is not our client id"),
+        None if audiences(claims).len() > 1 => untrusted("the ID token has several audiences and lacks `azp`"),
+        None => Ok(()),
+    }
+}
+
+fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), LoginError> {
+    let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
+    let (earliest, latest) = ((now.0 - SKEW) as f64, (now.0 + SKEW) as f64);
+    let (Some(expires), Some(issued)) = (seconds("exp"), seconds("iat")) else {
+        return untrusted("the ID token lacks `exp` or `iat`");
+    };
+    if expires <= earliest {
+        return untrusted("the ID token has expired: compare the clocks");
+    }
+    if issued > latest {
+        return untrusted("the ID token is from the future: compare the clocks");
+    }
+    if claims.contains_key("nbf") && seconds("nbf").is_none_or(|not_before| not_before > latest) {
+        return untrusted("the ID token is not good yet: compare the clocks");
+    }
+    Ok(())
+}
+
+fn check_nonce(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    match text(claims, "nonce") {
+        Some(nonce) if nonce == expected.nonce => Ok(()),
+        Some(_) => untrusted("`nonce` of the ID token belongs to another login"),
+        None => untrusted("the ID token lacks `nonce`"),
+    }
+}
+
+fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
+    claims.get(name).and_then(Value::as_str)
+}
+
+fn untrusted<T>(cause: impl Into<String>) -> Result<T, LoginError> {
+    Err(LoginError::Untrusted(cause.into()))
+}

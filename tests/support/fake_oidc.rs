@@ -1,0 +1,335 @@
+//! A double of an OpenID provider, stricter than a real one: what it does not expect, it refuses.
+//!
+//! One person who signs in without a page. [`Behaviour`] makes it fail or lie in all the ways the requirements name
+//! (IDP-2 … IDP-11).
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a double stops where it cannot go on")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use doorward::crypto::{base64url, sha256};
+use doorward::domain::random::random_id;
+use doorward::domain::{Clock as _, SystemClock, SystemRandom};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use url::Url;
+
+pub const CLIENT_ID: &str = "doorward:gateway";
+pub const CLIENT_SECRET: &str = "a secret/with+signs%";
+
+/// What the authorization endpoint takes; anything else came from somewhere it should not have (IDP-7).
+const AUTHORIZE_PARAMETERS: &[&str] = &[
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "audience",
+    "prompt",
+];
+
+/// How it answers. `Default` is how it should be.
+#[derive(Debug, Clone, Default)]
+pub struct Behaviour {
+    /// Members to set in the metadata; null takes one out.
+    pub metadata: Option<Value>,
+    /// The metadata's status instead of 200.
+    pub metadata_status: Option<u16>,
+    /// The metadata stand where RFC 8414 puts them.
+    pub only_rfc_8414: bool,
+    /// The authorization endpoint sends the browser back with this `error`.
+    pub callback_error: Option<String>,
+    /// `iss` on the callback.
+    pub callback_issuer: Option<String>,
+    /// The token endpoint answers with this status and body.
+    pub fail: Option<(u16, String)>,
+    /// The token endpoint takes this long.
+    pub delay: Duration,
+    /// Members to set in the ID token's claims; null takes one out.
+    pub claims: Option<Value>,
+    /// Signs with the client secret, as HS256.
+    pub symmetric: bool,
+    /// Signs with a key that the set does not hold, under the id of one that it does.
+    pub forged: bool,
+    /// Names a key that the set does not hold.
+    pub foreign_key: bool,
+    /// Does not name its key.
+    pub nameless_key: bool,
+    pub jwks_down: bool,
+    /// Answer of userinfo; `None`: 401.
+    pub userinfo: Option<Value>,
+}
+
+struct Provider {
+    base: String,
+    behaviour: Behaviour,
+    key: SigningKey,
+    codes: HashMap<String, Issued>,
+    token_requests: Vec<(HeaderMap, HashMap<String, String>)>,
+    metadata_fetches: usize,
+    jwks_fetches: usize,
+}
+
+struct Issued {
+    challenge: Option<String>,
+    nonce: String,
+    redirect_uri: String,
+}
+
+#[derive(Clone)]
+struct SigningKey {
+    kid: String,
+    key: EncodingKey,
+    jwk: Jwk,
+}
+
+impl SigningKey {
+    fn generate() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let pkcs8 = pair.to_pkcs8v1().unwrap();
+        let key = EncodingKey::from_ec_der(pkcs8.as_ref());
+        let kid = random_id("key_", &SystemRandom);
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        Self { kid, key, jwk }
+    }
+}
+
+type Shared = Arc<Mutex<Provider>>;
+
+/// A running double; stops when dropped.
+pub struct FakeOidc {
+    shared: Shared,
+    task: JoinHandle<()>,
+}
+
+impl Drop for FakeOidc {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl FakeOidc {
+    /// On a free loopback port.
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let shared: Shared = Arc::new(Mutex::new(Provider {
+            base,
+            behaviour: Behaviour::default(),
+            key: SigningKey::generate(),
+            codes: HashMap::new(),
+            token_requests: Vec::new(),
+            metadata_fetches: 0,
+            jwks_fetches: 0,
+        }));
+        let router = Router::new()
+            .route("/tenant/.well-known/openid-configuration", get(openid_configuration))
+            .route("/.well-known/oauth-authorization-server/tenant", get(rfc_8414))
+            .route("/authorize", get(authorize))
+            .route("/token", post(token))
+            .route("/jwks", get(jwks))
+            .route("/userinfo", get(userinfo))
+            .with_state(Arc::clone(&shared));
+        #[expect(clippy::disallowed_methods, reason = "a double need not drain")]
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { shared, task }
+    }
+
+    fn provider(&self) -> MutexGuard<'_, Provider> {
+        self.shared.lock().unwrap()
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn base(&self) -> String {
+        self.provider().base.clone()
+    }
+
+    pub fn issuer(&self) -> String {
+        self.provider().issuer()
+    }
+
+    /// Changes how it answers from now on.
+    pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.provider().behaviour);
+    }
+
+    /// Signs with a new key from now on, and forgets the old one.
+    pub fn rotate_keys(&self) {
+        self.provider().key = SigningKey::generate();
+    }
+
+    /// Headers and form of each token request.
+    pub fn token_requests(&self) -> Vec<(HeaderMap, HashMap<String, String>)> {
+        self.provider().token_requests.clone()
+    }
+
+    pub fn metadata_fetches(&self) -> usize {
+        self.provider().metadata_fetches
+    }
+
+    pub fn jwks_fetches(&self) -> usize {
+        self.provider().jwks_fetches
+    }
+}
+
+impl Provider {
+    fn issuer(&self) -> String {
+        format!("{}/tenant", self.base)
+    }
+
+    fn metadata(&self) -> Response {
+        if let Some(status) = self.behaviour.metadata_status {
+            return (StatusCode::from_u16(status).unwrap(), "no").into_response();
+        }
+        let base = &self.base;
+        let mut metadata = json!({
+            "issuer": self.issuer(),
+            "authorization_endpoint": format!("{base}/authorize"),
+            "token_endpoint": format!("{base}/token"),
+            "jwks_uri": format!("{base}/jwks"),
+            "userinfo_endpoint": format!("{base}/userinfo"),
+            "end_session_endpoint": format!("{base}/logout"),
+        });
+        patch(&mut metadata, self.behaviour.metadata.as_ref());
+        axum::Json(metadata).into_response()
+    }
+
+    fn id_token(&self, nonce: &str) -> String {
+        let now = SystemClock.now().0;
+        let mut claims = json!({
+            "iss": self.issuer(), "sub": "u-1", "aud": CLIENT_ID, "nonce": nonce, "iat": now, "exp": now + 300,
+            "email": "ada@example.com", "email_verified": true, "name": "Ada Byron", "sid": "s-1",
+            "roles": ["engineer"], "groups": ["staff"],
+        });
+        patch(&mut claims, self.behaviour.claims.as_ref());
+        if self.behaviour.symmetric {
+            let mut header = Header::new(Algorithm::HS256);
+            header.kid = Some(self.key.kid.clone());
+            return jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(CLIENT_SECRET.as_bytes()))
+                .unwrap();
+        }
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(if self.behaviour.foreign_key { "foreign".into() } else { self.key.kid.clone() })
+            .filter(|_| !self.behaviour.nameless_key);
+        let key = if self.behaviour.forged { SigningKey::generate().key } else { self.key.key.clone() };
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    }
+
+    fn redeem(&mut self, form: &HashMap<String, String>) -> Result<Value, Response> {
+        let refuse = |error: &str| {
+            (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": error, "error_description": "canary-77" })))
+                .into_response()
+        };
+        let get = |name: &str| form.get(name).map(String::as_str);
+        if get("grant_type") != Some("authorization_code") {
+            return Err(refuse("unsupported_grant_type"));
+        }
+        let issued = self.codes.remove(get("code").unwrap_or_default()).ok_or_else(|| refuse("invalid_grant"))?;
+        let challenge = get("code_verifier").map(|verifier| base64url(&sha256(verifier.as_bytes())));
+        if challenge != issued.challenge || get("redirect_uri") != Some(&issued.redirect_uri) {
+            return Err(refuse("invalid_grant"));
+        }
+        Ok(json!({
+            "token_type": "Bearer", "expires_in": 300, "access_token": "provider-access-canary",
+            "refresh_token": "provider-refresh-canary", "id_token": self.id_token(&issued.nonce),
+        }))
+    }
+}
+
+/// Sets the members of `changes` in `object`; null takes one out.
+fn patch(object: &mut Value, changes: Option<&Value>) {
+    for (name, value) in changes.and_then(Value::as_object).into_iter().flatten() {
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(name);
+        } else {
+            object[name] = value.clone();
+        }
+    }
+}
+
+async fn openid_configuration(State(shared): State<Shared>) -> Response {
+    let mut provider = shared.lock().unwrap();
+    provider.metadata_fetches += 1;
+    if provider.behaviour.only_rfc_8414 { StatusCode::NOT_FOUND.into_response() } else { provider.metadata() }
+}
+
+async fn rfc_8414(State(shared): State<Shared>) -> Response {
+    let provider = shared.lock().unwrap();
+    if provider.behaviour.only_rfc_8414 { provider.metadata() } else { StatusCode::NOT_FOUND.into_response() }
+}
+
+async fn authorize(State(shared): State<Shared>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let mut provider = shared.lock().unwrap();
+    let get = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let known = query.iter().all(|(name, _)| AUTHORIZE_PARAMETERS.contains(&name.as_str()));
+    let complete = get("response_type").as_deref() == Some("code")
+        && get("client_id").as_deref() == Some(CLIENT_ID)
+        && get("scope").is_some_and(|scope| scope.split(' ').any(|scope| scope == "openid"))
+        && get("nonce").is_some_and(|nonce| nonce.len() >= 22)
+        && get("state").is_some_and(|state| state.len() >= 22);
+    if !known || !complete {
+        return (StatusCode::BAD_REQUEST, format!("not expected: {query:?}")).into_response();
+    }
+    let redirect_uri = get("redirect_uri").unwrap();
+    let mut back = Url::parse(&redirect_uri).unwrap();
+    back.query_pairs_mut().append_pair("state", &get("state").unwrap());
+    if let Some(issuer) = &provider.behaviour.callback_issuer {
+        back.query_pairs_mut().append_pair("iss", issuer);
+    }
+    if let Some(error) = &provider.behaviour.callback_error {
+        back.query_pairs_mut().append_pair("error", error).append_pair("error_description", "canary-77");
+    } else {
+        let code = random_id("code_", &SystemRandom);
+        let issued = Issued { challenge: get("code_challenge"), nonce: get("nonce").unwrap(), redirect_uri };
+        provider.codes.insert(code.clone(), issued);
+        back.query_pairs_mut().append_pair("code", &code);
+    }
+    Redirect::to(back.as_str()).into_response()
+}
+
+async fn token(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let delay = shared.lock().unwrap().behaviour.delay;
+    tokio::time::sleep(delay).await;
+    let mut provider = shared.lock().unwrap();
+    let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
+    provider.token_requests.push((headers, form.clone()));
+    if let Some((status, body)) = provider.behaviour.fail.clone() {
+        return (StatusCode::from_u16(status).unwrap(), body).into_response();
+    }
+    provider.redeem(&form).map_or_else(|refusal| refusal, |answer| axum::Json(answer).into_response())
+}
+
+async fn jwks(State(shared): State<Shared>) -> Response {
+    let mut provider = shared.lock().unwrap();
+    provider.jwks_fetches += 1;
+    if provider.behaviour.jwks_down {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    axum::Json(JwkSet { keys: vec![provider.key.jwk.clone()] }).into_response()
+}
+
+async fn userinfo(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let provider = shared.lock().unwrap();
+    let authorized = headers.get("authorization").is_some_and(|value| value == "Bearer provider-access-canary");
+    match &provider.behaviour.userinfo {
+        Some(answer) if authorized => axum::Json(answer.clone()).into_response(),
+        _ => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
