@@ -45,6 +45,20 @@ fn the_typescript_clients_log_in_call_and_refresh(
     world.assert_provider_was_asked_again();
 }
 
+/// IDP-3, IDP-8, IDP-9 with a provider that is not ours: discovery, S256 and nonce, each way to authenticate, `iss` on
+/// the callback, an ID token by RS256 and the address from userinfo.
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn people_sign_in_at_a_certified_oidc_provider(
+    #[values("client_secret_basic", "client_secret_post", "private_key_jwt")] method: &'static str,
+) {
+    let world = World::serve(Login::OpenId(method), Setup::default());
+    let mut command = node("ts_sdk.mjs");
+    command.arg(world.mcp_url("python")).args(["--sdk", "v2", "--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("ts_sdk.mjs", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients that ./test installs"]

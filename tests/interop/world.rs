@@ -23,6 +23,8 @@ pub enum Login {
     Emulator,
     /// The stricter double of `tests/support/fake_workos.rs`, run as the example `fake_workos`.
     Double,
+    /// The certified `oidc-provider`, at which the gateway authenticates in this way.
+    OpenId(&'static str),
 }
 
 /// Everything of one test. Fields drop in order: the gateway first.
@@ -50,20 +52,21 @@ impl World {
     /// `doorward serve` with `/mcp/python` (sessions and stateless) and `/mcp/everything` (sessions only).
     pub fn serve(login: Login, setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (provider, provider_url, secret) = start_provider(login, folder.path());
+        let port = free_port();
+        let origin = format!("http://localhost:{port}");
+        let (provider, told) = start_provider(login, folder.path(), &origin);
+        let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret").to_owned();
         let (upstreams, python_upstream, everything) = start_upstreams(folder.path());
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
-        write(&config.join("policies.json"), &policies(Some(&provider_url), &setup.gateway_options));
+        write(&config.join("policies.json"), &policies(Some((login, &told)), &setup.gateway_options));
         write(&config.join("routes.oas.json"), &routes(&[("python", &python_upstream), ("everything", &everything)]));
 
-        let port = free_port();
-        let origin = format!("http://localhost:{port}");
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
         command
             .current_dir(folder.path())
             .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
-            .env("WORKOS_API_KEY", secret)
+            .env("LOGIN_SECRET", secret)
             .arg("serve")
             .args(["--config-dir".as_ref(), config.as_os_str()])
             .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -168,7 +171,8 @@ fn is_ready(port: u16) -> bool {
         .is_ok_and(|()| answer.ends_with(b"200"))
 }
 
-fn start_provider(login: Login, folder: &Path) -> (Running, String, String) {
+/// The provider, and the line it printed about itself.
+fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value) {
     let mut command = match login {
         Login::Emulator => node("emulator.mjs"),
         Login::Double => {
@@ -177,11 +181,14 @@ fn start_provider(login: Login, folder: &Path) -> (Running, String, String) {
             double.args(["--port", "0"]);
             double
         }
+        Login::OpenId(method) => {
+            let mut provider = node("oidc_provider.mjs");
+            provider.args([method, &format!("{origin}/oauth/callback")]);
+            provider
+        }
     };
     let (running, line) = Running::start_and_read_line("provider", folder, &mut command);
-    let told: Value = serde_json::from_str(&line).expect("one line of JSON");
-    let text = |name: &str| told[name].as_str().expect("url and apiKey").to_owned();
-    (running, text("url"), text("apiKey"))
+    (running, serde_json::from_str(&line).expect("one line of JSON"))
 }
 
 fn start_upstreams(folder: &Path) -> (Vec<Running>, String, String) {
@@ -203,28 +210,43 @@ fn start_upstreams(folder: &Path) -> (Vec<Running>, String, String) {
 }
 
 /// Without a provider, `dev` lets the development login stand in.
-fn policies(provider_url: Option<&str>, gateway_options: &Value) -> Value {
+fn policies(provider: Option<(Login, &Value)>, gateway_options: &Value) -> Value {
     let mut gateway = json!({ "accessTokenTtlSeconds": ACCESS_TOKEN_TTL });
     if let (Value::Object(all), Value::Object(changes)) = (&mut gateway, gateway_options) {
         all.extend(changes.clone());
     }
+    if let Some((Login::OpenId(method), told)) = provider {
+        let mut login = json!({ "clientId": told["clientId"], "tokenEndpointAuthMethod": method });
+        if method == "private_key_jwt" {
+            login["privateKey"] = json!("$env(LOGIN_SECRET)");
+            login["privateKeyId"] = json!("k1");
+        } else {
+            login["clientSecret"] = json!("$env(LOGIN_SECRET)");
+        }
+        let options = json!({ "oidc": { "issuer": told["url"] }, "browserLogin": login, "gateway": gateway });
+        return login_policy("mcp-oauth-inbound", "McpOAuthInboundPolicy", &options);
+    }
     let mut options = json!({
         "clientId": "$env(WORKOS_CLIENT_ID)",
-        "clientSecret": "$env(WORKOS_API_KEY)",
+        "clientSecret": "$env(LOGIN_SECRET)",
         "gateway": gateway,
     });
-    if let Some(url) = provider_url {
-        options["apiUrl"] = json!(url);
+    if let Some((_, told)) = provider {
+        options["apiUrl"] = told["url"].clone();
         // Every refresh of a client asks the provider again.
         options["sessionSyncSeconds"] = json!(1);
     }
+    login_policy("mcp-workos-oauth-inbound", "McpWorkosOAuthInboundPolicy", &options)
+}
+
+fn login_policy(policy_type: &str, export: &str, options: &Value) -> Value {
     json!({
         "policies": [{
             "name": "login",
-            "policyType": "mcp-workos-oauth-inbound",
+            "policyType": policy_type,
             "handler": {
                 "module": "$import(@zuplo/runtime/mcp-gateway)",
-                "export": "McpWorkosOAuthInboundPolicy",
+                "export": export,
                 "options": options,
             },
         }],
