@@ -75,7 +75,7 @@ fn the_stateless_checker_sees_no_difference_between_gateway_and_upstream() {
     assert_eq!(check(&world.python_upstream), check(&world.mcp_url("python")));
 }
 
-/// CONS-11, OPS-10: Chromium gets through login and consent, for a loopback and for a private-use redirect.
+/// CONS-10, CONS-11, CONS-12, OPS-10, REV-4: Chromium gets through login and consent, for loopback, private-use and https redirects.
 #[test]
 #[ignore = "needs the clients that ./test installs"]
 fn a_person_with_chromium_logs_in_and_consents() {
@@ -137,6 +137,14 @@ fn the_mcpjam_suite_passes(
     command.arg(format!("{}/mcp/python", dev.origin)).args([registration, revision]);
     command.env("CLIENT_DOCUMENT", document.to_string()).env("CLIENT_SECRET", SECRET);
     run("mcpjam.mjs", &mut command, LIMIT);
+}
+
+/// IDP-16, WOS-16: signing out ends the session in WorkOS's emulator too, and the person comes back.
+#[test]
+#[ignore = "needs the clients that ./test installs"]
+fn a_person_with_chromium_signs_out_here_and_at_workos() {
+    let world = World::serve(Login::Emulator, Setup::default());
+    run("chromium_sign_out.mjs", node("chromium_sign_out.mjs").arg(&world.origin), LIMIT);
 }
 
 /// CIMD-1 onwards: a document on a host that resolves to loopback, allowed by name, behind a private CA.
