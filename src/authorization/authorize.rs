@@ -11,7 +11,7 @@ use super::AuthorizationServer;
 use super::access::NotIssued;
 use super::clients::ClientError;
 use super::login::client_answer;
-use crate::config::model::RedirectAllowance;
+use crate::config::model::{RedirectAllowance, Route};
 use crate::domain::browser::KnownBrowser;
 use crate::domain::client::GrantType;
 use crate::domain::{AuthorizationRequest, Client, ClientOrigin, Stage, Transaction, TransactionId};
@@ -168,7 +168,7 @@ impl AuthorizationServer {
         check_grant_type(client)?;
         let challenge = check_pkce(params)?;
         let route = self.check_resource(params, incoming, client)?;
-        let scope = self.check_scope(params, client)?;
+        let scope = self.check_scope(params, client, route)?;
         let state = check_state(params)?;
         self.check_prompt(params, incoming)?;
         Ok(AuthorizationRequest {
@@ -176,8 +176,8 @@ impl AuthorizationServer {
             redirect_uri: redirect_uri.clone(),
             state,
             code_challenge: challenge.as_str().to_owned(),
-            resource: format!("{}{route}", incoming.origin),
-            route: route.to_owned(),
+            resource: format!("{}{}", incoming.origin, route.path),
+            route: route.path.clone(),
             scope,
             origin: incoming.origin.to_owned(),
             issuer: issuer_of(incoming),
@@ -190,7 +190,7 @@ impl AuthorizationServer {
         params: &Params,
         incoming: &Incoming<'_>,
         client: &Client,
-    ) -> Result<&'s str, Refusal> {
+    ) -> Result<&'s Route, Refusal> {
         let routes: Vec<&str> = self
             .protected_routes()
             .map(|route| route.path.as_str())
@@ -202,14 +202,12 @@ impl AuthorizationServer {
             resource::resolve(&requested, incoming.origin, &routes, bound, self.options().default_route.as_deref())
                 .map_err(|error| Refusal::new(AuthorizationErrorCode::InvalidTarget, error.to_string()))?
                 .to_owned();
-        self.route(&path)
-            .map(|route| route.path.as_str())
-            .ok_or_else(|| Refusal::new(AuthorizationErrorCode::InvalidTarget, "unknown resource"))
+        self.route(&path).ok_or_else(|| Refusal::new(AuthorizationErrorCode::InvalidTarget, "unknown resource"))
     }
 
-    fn check_scope(&self, params: &Params, client: &Client) -> Result<ScopeSet, Refusal> {
+    fn check_scope(&self, params: &Params, client: &Client, route: &Route) -> Result<ScopeSet, Refusal> {
         let requested = get(params, "scope")?;
-        self.scopes.resolve(requested, client.scopes.as_ref()).map_err(|_| {
+        self.scopes.resolve(requested, client.scopes.as_ref(), &self.needed_scopes(route)).map_err(|_| {
             Refusal::new(
                 AuthorizationErrorCode::InvalidScope,
                 format!("none of the requested scopes can be granted; known are {}", self.scopes.grantable()),

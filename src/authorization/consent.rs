@@ -15,6 +15,7 @@ use crate::domain::code::CODE_TTL;
 use crate::domain::{BrowserId, Client, Grant, GrantId, Person, Stage, SubjectId, Transaction, TransactionId};
 use crate::oauth::authorization::{AuthorizationErrorCode, success_params};
 use crate::oauth::redirect_uri::RedirectKind;
+use crate::oauth::scope::ScopeSet;
 use crate::store::{AuditRecord, StoreError};
 
 /// What a visit to a transaction's page shows.
@@ -263,15 +264,17 @@ impl AuthorizationServer {
         Ok(self.approval(transaction))
     }
 
-    /// Records when a client gets more at a route than this person granted it there before (REV-6).
+    /// Records when a client gets more at a route than this person's live grants let it do there before (REV-6,
+    /// SCOPE-8). Those stay as they are (SCOPE-6).
     async fn audit_elevation(&self, grant: &Grant) -> Result<(), StoreError> {
         let held = self.store.scopes_held(grant).await?;
-        if held.is_empty() || held.iter().any(|scope| grant.scope.is_subset(scope)) {
+        let before = held.iter().fold(ScopeSet::default(), |all, scope| all.union(scope));
+        if before.is_empty() || grant.scope.iter().all(|scope| self.scopes.satisfies(&before, scope)) {
             return Ok(());
         }
-        let scope = grant.scope.to_string();
+        let sets = format!("from `{before}` to `{}`", grant.scope);
         let record = AuditRecord::new("mcp_auth_scope_elevated", grant.created_at).grant(grant);
-        self.audit(AuditRecord { reason: Some(&scope), ..record }).await;
+        self.audit(AuditRecord { reason: Some(&sets), ..record }).await;
         Ok(())
     }
 

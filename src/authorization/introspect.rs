@@ -27,7 +27,7 @@ impl AuthorizationServer {
         check_single(request.form)?;
         let caller = self.authenticate_resource_server(request)?;
         let token = required(request.form, "token")?;
-        let active = match self.issuer.claims_of_own_token(token) {
+        let active = match self.issuer.claims_of_own_token(token, self.now()).await {
             Some(claims) => self.introspect_access_token(claims, caller, request.origin).await?,
             None => self.introspect_refresh_token(token, caller, request.origin).await?,
         };

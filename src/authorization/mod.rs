@@ -42,7 +42,7 @@ use crate::crypto::Secret;
 use crate::domain::{Clock, Grant, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
-use crate::oauth::scope::ScopeCatalog;
+use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
 use crate::telemetry::request::RequestScope;
 
@@ -83,6 +83,12 @@ impl AuthorizationServer {
     #[must_use]
     pub fn route(&self, path: &str) -> Option<&Route> {
         self.protected_routes().find(|route| route.path == path)
+    }
+
+    /// The scopes that every call of a route needs (SCOPE-1).
+    #[must_use]
+    pub fn needed_scopes(&self, route: &Route) -> ScopeSet {
+        self.scopes.needed(&route.required_scopes)
     }
 
     /// Whether there is anybody who may introspect tokens (REV-7).

@@ -30,7 +30,10 @@ impl AuthorizationServer {
     async fn grant_of(&self, token: &str, client: &Client, origin: &str) -> Result<Option<Grant>, TokenFailure> {
         let id = match self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
             Some(refresh) => Some(refresh.grant),
-            None => self.issuer.claims_of_own_token(token).map(|claims| GrantId::new(claims.sid)),
+            None => {
+                let claims = self.issuer.claims_of_own_token(token, self.now()).await;
+                claims.map(|claims| GrantId::new(claims.sid))
+            }
         };
         let Some(id) = id else { return Ok(None) };
         let grant = self.store.grant(&id).await?;

@@ -14,7 +14,7 @@ use super::routes::Known;
 use crate::oauth::redirect_uri::RedirectUri;
 
 /// The scope that every route has.
-const BASE_SCOPE: &str = "mcp:tools";
+pub(super) const BASE_SCOPE: &str = "mcp:tools";
 /// Tolerated in requests and never granted, so they cannot be configured.
 const PROVIDER_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 

@@ -9,6 +9,7 @@ use url::Url;
 pub use super::claim_path::ClaimPath;
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
+use crate::oauth::scope::ScopeSet;
 
 /// Everything the config folder (or the flags that stand in for it) says.
 #[derive(Debug, Clone)]
@@ -211,6 +212,8 @@ pub struct Route {
     pub description: Option<String>,
     pub proxy: ProxyOptions,
     pub cors: CorsPolicy,
+    /// What every call of it needs beside the default scopes.
+    pub required_scopes: ScopeSet,
     /// Who may use it: all of them must let a person in.
     pub access: Vec<AccessRules>,
 }

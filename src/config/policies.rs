@@ -1,5 +1,7 @@
 //! `policies.json`: which policies there are, and which of them is the login (gateway.md §2, §3).
 
+use std::collections::BTreeSet;
+
 use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
@@ -163,6 +165,12 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
 impl Policies {
     pub fn is_login(&self, name: &str) -> bool {
         self.entries.iter().any(|entry| entry.name == name && entry.role == Role::Login)
+    }
+
+    /// The scopes that can be granted; `None` when the login policy cannot be read.
+    pub fn scopes(&self) -> Option<BTreeSet<String>> {
+        let options = &self.login.as_ref()?.options;
+        Some(options.gateway.scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())
     }
 
     /// The access rules that the policy `name` makes.

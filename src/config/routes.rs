@@ -9,6 +9,7 @@ use super::document::{Kind, Node};
 use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
 use super::policies::{Policies, Role, check_module};
 use super::{raw, schema};
+use crate::oauth::scope::ScopeSet;
 
 const METHODS: [&str; 4] = ["post", "get", "get,post", "get,post,delete"];
 const ROUTE_KEYS: [&str; 2] = ["x-zuplo-route", "x-doorward-route"];
@@ -231,10 +232,36 @@ pub(super) fn resolve(operations: &[Operation], policies: &Policies, problems: &
                 summary: operation.summary.clone(),
                 description: operation.description.clone(),
                 proxy,
+                required_scopes: required_scopes(operation, policies, problems),
                 access: access_rules(operation, policies),
             })
         })
         .collect()
+}
+
+/// Each is one that the login policy can grant.
+fn required_scopes(operation: &Operation, policies: &Policies, problems: &mut Problems) -> ScopeSet {
+    let options = operation.settings.as_ref().and_then(|settings| settings.handler.as_ref()?.options.as_ref());
+    let Some(options) = options.filter(|options| !options.required_scopes.is_empty()) else {
+        return ScopeSet::default();
+    };
+    let node = operation.find(&["handler", "options", "requiredScopes"]);
+    if options.public {
+        problems
+            .add("conflict", node.place, format!("the route `{}` is public, so nobody brings scopes", operation.path))
+            .help("remove one of `public` and `requiredScopes`");
+    }
+    if let Some(known) = policies.scopes() {
+        for (index, name) in options.required_scopes.iter().enumerate().filter(|(_, name)| !known.contains(*name)) {
+            let entry = node.find(&[&index.to_string()]);
+            problems.add("reference", entry.place, format!("there is no scope {}", entry.shown())).nearest(
+                name,
+                known.iter().map(String::as_str),
+                "add it to `gateway.scopes`",
+            );
+        }
+    }
+    options.required_scopes.iter().cloned().collect()
 }
 
 fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> {

@@ -45,9 +45,14 @@ impl AccessTokenIssuer {
         self.keys.sign(TYP, claims, UnixTime(claims.iat))
     }
 
-    /// The claims of a token that we signed, expired or not; for revocation and introspection.
-    #[must_use]
-    pub fn claims_of_own_token(&self, token: &str) -> Option<AccessTokenClaims> {
+    /// The claims of a token that we signed, expired or not; for revocation and introspection. The key may be one
+    /// that another replica made a moment ago (SEC-3).
+    pub async fn claims_of_own_token(&self, token: &str, now: UnixTime) -> Option<AccessTokenClaims> {
+        if let Some(kid) = key_id(token)
+            && !self.keys.knows(&kid)
+        {
+            self.keys.look_up(&kid, now).await;
+        }
         verify_signature(&self.keys, token)
     }
 }

@@ -43,6 +43,11 @@ impl ScopeSet {
     }
 
     #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
+
+    #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
@@ -107,10 +112,12 @@ impl ScopeCatalog {
         self.implied.keys().cloned().collect()
     }
 
-    /// What a request without a scope of ours gets: `mcp:tools`, or everything where that does not exist.
+    /// What every call of a route needs: `mcp:tools`, or everything where that does not exist, and `required`.
+    /// A request without a scope of ours gets it (SCOPE-1, SCOPE-4).
     #[must_use]
-    pub fn default_scopes(&self) -> ScopeSet {
-        if self.implied.contains_key(MCP_TOOLS) { ScopeSet::parse(MCP_TOOLS) } else { self.grantable() }
+    pub fn needed(&self, required: &ScopeSet) -> ScopeSet {
+        let base = if self.implied.contains_key(MCP_TOOLS) { ScopeSet::parse(MCP_TOOLS) } else { self.grantable() };
+        base.union(required)
     }
 
     /// What the authorization-server metadata lists (SCOPE-2).
@@ -120,12 +127,17 @@ impl ScopeCatalog {
     }
 
     /// What a request is granted: unknown scopes are dropped, a request of none, or of tolerated ones alone,
-    /// gets the default (SCOPE-3, SCOPE-4). `limit` is what the client may have, with what that implies; one
+    /// gets `default`, what its route needs (SCOPE-3, SCOPE-4). `limit` is what the client may have, with what that implies; one
     /// that names no scope of ours is a self-described client's idle wish and limits nothing (DCR-7).
     ///
     /// # Errors
     /// [`InvalidScope`] when something else was asked for and nothing of it can be granted.
-    pub fn resolve(&self, requested: Option<&str>, limit: Option<&ScopeSet>) -> Result<ScopeSet, InvalidScope> {
+    pub fn resolve(
+        &self,
+        requested: Option<&str>,
+        limit: Option<&ScopeSet>,
+        default: &ScopeSet,
+    ) -> Result<ScopeSet, InvalidScope> {
         let requested = ScopeSet::parse(requested.unwrap_or_default());
         let allowed = limit.map(|limit| self.covered(limit)).filter(|allowed| !allowed.is_empty());
         let allowed = allowed.unwrap_or_else(|| self.grantable());
@@ -136,7 +148,7 @@ impl ScopeCatalog {
         if !requested.iter().all(|scope| TOLERATED.contains(&scope)) {
             return Err(InvalidScope);
         }
-        let default = self.default_scopes().intersection(&allowed);
+        let default = default.intersection(&allowed);
         Ok(if default.is_empty() { allowed } else { default })
     }
 
@@ -199,6 +211,10 @@ mod tests {
         ScopeCatalog::new(&scopes)
     }
 
+    fn default() -> ScopeSet {
+        catalog().needed(&ScopeSet::default())
+    }
+
     // SCOPE-3, SCOPE-4, SCOPE-7
     #[test]
     fn unknown_scopes_are_dropped_and_openid_ones_tolerated() {
@@ -214,16 +230,30 @@ mod tests {
             (Some("openid everything"), Err(InvalidScope)),
         ] {
             assert_eq!(
-                catalog.resolve(asked, None).map(|set| set.to_string()),
+                catalog.resolve(asked, None, &default()).map(|set| set.to_string()),
                 granted.map(str::to_owned),
                 "{asked:?}"
             );
         }
         let all = catalog.advertised().join(" ");
-        assert_eq!(catalog.resolve(Some(&all), None).unwrap(), catalog.grantable());
+        assert_eq!(catalog.resolve(Some(&all), None, &default()).unwrap(), catalog.grantable());
         let limit = ScopeSet::parse("read");
-        assert_eq!(catalog.resolve(None, Some(&limit)).unwrap(), limit);
-        assert_eq!(catalog.resolve(Some("write"), Some(&limit)), Err(InvalidScope));
+        assert_eq!(catalog.resolve(None, Some(&limit), &default()).unwrap(), limit);
+        assert_eq!(catalog.resolve(Some("write"), Some(&limit), &default()), Err(InvalidScope));
+    }
+
+    // SCOPE-1, SCOPE-4
+    #[test]
+    fn a_request_without_scopes_of_ours_gets_what_its_route_needs() {
+        let catalog = catalog();
+        let needed = catalog.needed(&ScopeSet::parse("write"));
+        assert_eq!(needed, ScopeSet::parse("mcp:tools write"));
+        for asked in [None, Some("openid offline_access")] {
+            assert_eq!(catalog.resolve(asked, None, &needed).unwrap(), needed);
+        }
+        assert_eq!(catalog.resolve(Some("mcp:tools"), None, &needed).unwrap(), default());
+        let without_base = ScopeCatalog::new(&BTreeMap::from([("files".to_owned(), Vec::new())]));
+        assert_eq!(without_base.needed(&ScopeSet::default()), ScopeSet::parse("files"));
     }
 
     // DCR-7, SCOPE-5
@@ -231,10 +261,14 @@ mod tests {
     fn a_limit_covers_what_it_implies_and_one_without_scopes_of_ours_limits_nothing() {
         let catalog = catalog();
         let write = ScopeSet::parse("write");
-        assert_eq!(catalog.resolve(Some("read mcp:tools"), Some(&write)), Ok(ScopeSet::parse("read")));
-        assert_eq!(catalog.resolve(None, Some(&write)), Ok(ScopeSet::parse("admin read write")));
+        assert_eq!(catalog.resolve(Some("read mcp:tools"), Some(&write), &default()), Ok(ScopeSet::parse("read")));
+        assert_eq!(catalog.resolve(None, Some(&write), &default()), Ok(ScopeSet::parse("admin read write")));
         for idle in ["", "openid repo:write"] {
-            assert_eq!(catalog.resolve(None, Some(&ScopeSet::parse(idle))), Ok(ScopeSet::parse("mcp:tools")), "{idle}");
+            assert_eq!(
+                catalog.resolve(None, Some(&ScopeSet::parse(idle)), &default()),
+                Ok(ScopeSet::parse("mcp:tools")),
+                "{idle}"
+            );
         }
     }
 
@@ -264,7 +298,7 @@ mod tests {
         #[test]
         fn whatever_is_granted_is_grantable_and_never_more_than_before(asked in "([a-z:]{1,5} |read |write |mcp:tools ){0,4}") {
             let catalog = catalog();
-            if let Ok(granted) = catalog.resolve(Some(&asked), None) {
+            if let Ok(granted) = catalog.resolve(Some(&asked), None, &default()) {
                 assert!(!granted.is_empty() && granted.is_subset(&catalog.grantable()));
                 if let Ok(narrowed) = catalog.narrow(&granted, &asked) {
                     assert!(narrowed.iter().all(|scope| catalog.satisfies(&granted, scope)));

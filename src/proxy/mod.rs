@@ -226,7 +226,7 @@ impl Proxy {
         if self.verifier.revocations().is_outdated(self.outage_grace, self.clock.now()) {
             return Err(ProxyError::RevocationsUnknown);
         }
-        let needed = self.needed_scopes();
+        let needed = self.needed_scopes(route);
         let enough = self
             .scopes
             .as_ref()
@@ -247,8 +247,8 @@ impl Proxy {
         }
     }
 
-    fn needed_scopes(&self) -> ScopeSet {
-        self.scopes.as_ref().map(ScopeCatalog::default_scopes).unwrap_or_default()
+    fn needed_scopes(&self, route: &Route) -> ScopeSet {
+        self.scopes.as_ref().map(|scopes| scopes.needed(&route.required_scopes)).unwrap_or_default()
     }
 
     /// The challenge of a route: where its metadata is, and the scope it needs (RFC 9728 §5.1).
@@ -256,7 +256,7 @@ impl Proxy {
         let description = error.map(describe);
         let header = Challenge {
             resource_metadata: &protected_resource_url(origin, &route.path),
-            scope: &self.needed_scopes(),
+            scope: &self.needed_scopes(route),
             error,
             error_description: description,
         }

@@ -22,7 +22,8 @@ use crate::config::model::{CorsPolicy, ForwardIdentity, GatewayConfig, ProxyOpti
 use crate::config::{Diagnostics, Loaded};
 use crate::crypto::KeyMaterial;
 use crate::demo::DemoServer;
-use crate::keys::{AssertionVerifier, REMEMBERED};
+use crate::keys::AssertionVerifier;
+use crate::oauth::scope::ScopeSet;
 use crate::web::{SharedGateway, router};
 
 /// Path of the built-in demo server.
@@ -62,13 +63,6 @@ pub async fn run(
     log_notes(&loaded);
     let config = with_demo(loaded.config, demo.as_ref());
     let shared = install(&assembly, config.clone()).await;
-    // Before the first request: what was revoked before a restart stays revoked.
-    let now = assembly.clock.now();
-    if let Err(error) =
-        background::learn_revocations(&assembly.store, &assembly.revocations, now.minus(REMEMBERED), now).await
-    {
-        tracing::warn!(event = "revocations_unknown", %error);
-    }
     let tasks = TaskTracker::new();
     let listener = Listener {
         app: router(&shared),
@@ -194,6 +188,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
                 first_byte_timeout: Duration::from_secs(300),
                 max_body: 4 * 1024 * 1024,
             },
+            required_scopes: ScopeSet::default(),
             access: Vec::new(),
         });
     }

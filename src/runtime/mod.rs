@@ -10,6 +10,7 @@ mod listener;
 mod settings;
 
 pub use assemble::{Assembly, StartError};
+pub use background::follow_revocations;
 pub use lifecycle::{ConfigSource, run};
 pub use listener::Listener;
 pub use settings::{DevelopmentSettings, Settings, TlsFiles};

@@ -510,3 +510,51 @@ fn a_project_without_routes_is_noted() {
     there is no route yet: `doorward add SLUG URL` adds one
     "#);
 }
+
+/// A project whose route has these handler options, with a scope `files:write`.
+fn with_scopes(handler: &str, inbound: &str) -> Folder {
+    let policies = policies_with(r#""gateway": {"scopes": {"files:write": []}}"#);
+    let routes = routes_with(&format!(
+        r#""/mcp/a": {{"get,post": {{"operationId": "a", "x-zuplo-route": {{"handler": {{"export": "McpProxyHandler", "options": {{"rewritePattern": "https://up.example.com/mcp",
+{handler}
+}}}}, "policies": {{"inbound": [{inbound}]}}}}}}}}"#
+    ));
+    Folder::new(&[("policies.json", &policies), ("routes.oas.json", &routes)])
+}
+
+// SCOPE-6
+#[test]
+fn a_required_scope_is_one_that_the_gateway_grants() {
+    let good = with_scopes(r#""requiredScopes": ["files:write", "mcp:tools"]"#, r#""workos""#);
+    let route = good.load(SECRET, Mode::Serve).unwrap().config.routes.remove(0);
+    assert_eq!(route.required_scopes.to_string(), "files:write mcp:tools");
+    let unknown = with_scopes(r#""requiredScopes": ["files:wright", "offline_access"]"#, r#""workos""#);
+    assert_snapshot!(unknown.report(SECRET, Mode::Serve), @r#"
+    error: there is no scope `files:wright`
+     --> config/routes.oas.json:3:20
+      |
+    3 | "requiredScopes": ["files:wright", "offline_access"]
+      |                    ^^^^^^^^^^^^^^
+      = help: did you mean `files:write`?
+
+    error: there is no scope `offline_access`
+     --> config/routes.oas.json:3:36
+      |
+    3 | "requiredScopes": ["files:wright", "offline_access"]
+      |                                    ^^^^^^^^^^^^^^^^
+      = help: add it to `gateway.scopes`
+
+    2 problems in the configuration
+    "#);
+    let public = with_scopes(r#""requiredScopes": ["files:write"], "public": true"#, "");
+    assert_snapshot!(public.report(SECRET, Mode::Serve), @r#"
+    error: the route `/mcp/a` is public, so nobody brings scopes
+     --> config/routes.oas.json:3:19
+      |
+    3 | "requiredScopes": ["files:write"], "public": true
+      |                   ^^^^^^^^^^^^^^^
+      = help: remove one of `public` and `requiredScopes`
+
+    1 problem in the configuration
+    "#);
+}

@@ -116,6 +116,7 @@ const ROUTE_OPTIONS: &[&str] = &[
     "forwardSearch",
     "followRedirects",
     "public",
+    "requiredScopes",
     "forwardIdentity",
     "connectTimeoutMs",
     "firstByteTimeoutMs",

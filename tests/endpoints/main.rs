@@ -32,6 +32,8 @@ mod real_clients;
 mod refresh;
 mod register;
 mod replicas;
+mod revocation;
+mod scopes;
 mod session_sync;
 mod storage;
 mod token;

@@ -47,6 +47,8 @@ pub struct Options {
     pub gateway: String,
     /// Options of the handler of each route, as JSON members.
     pub handler: String,
+    /// `requiredScopes` of routes, by slug.
+    pub required_scopes: Vec<(&'static str, &'static [&'static str])>,
     /// Options of an access policy that every route names, as JSON members.
     pub access: Option<&'static str>,
     /// Items of `corsPolicies`, and the one that each route names.
@@ -68,6 +70,7 @@ impl Default for Options {
             gateway: String::new(),
             handler: String::new(),
             cors: (String::new(), "none"),
+            required_scopes: Vec::new(),
             access: None,
             database_url: None,
             public_urls: Vec::new(),
@@ -210,6 +213,9 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
             let mut handler = serde_json::json!({ "rewritePattern": upstream });
             for (name, value) in extra.as_object().expect("an object") {
                 handler[name] = value.clone();
+            }
+            if let Some((_, scopes)) = options.required_scopes.iter().find(|(of, _)| of == slug) {
+                handler["requiredScopes"] = serde_json::json!(scopes);
             }
             let public = handler["public"] == true;
             let inbound = match (public, options.access) {

@@ -108,6 +108,8 @@ pub struct McpProxy {
     pub follow_redirects: bool,
     /// Serves without a login policy.
     pub public: bool,
+    /// Scopes of `gateway.scopes` that every call of this route needs, beside `mcp:tools`.
+    pub required_scopes: Vec<String>,
     /// How the upstream learns who calls.
     pub forward_identity: ForwardIdentity,
     #[schemars(range(min = 1, max = 120_000))]
@@ -125,6 +127,7 @@ impl Default for McpProxy {
             forward_search: true,
             follow_redirects: false,
             public: false,
+            required_scopes: Vec::new(),
             forward_identity: ForwardIdentity::None,
             connect_timeout_ms: 5000,
             first_byte_timeout_ms: 300_000,

@@ -45,7 +45,7 @@ pub fn protected_resource_of(context: &Context, path: &str) -> Response {
 }
 
 fn resource(context: &Context, server: &AuthorizationServer, route: &Route) -> Response {
-    let needed = server.scopes.default_scopes();
+    let needed = server.needed_scopes(route);
     document(&ProtectedResourceMetadata::of(
         &context.origin,
         &route.path,
