@@ -28,12 +28,11 @@ impl AuthorizationServer {
     /// The client's own live grant that `token` belongs to. `token_type_hint` is only a hint, and the two
     /// kinds of token cannot be mistaken for each other, so it is not needed (REV-2).
     async fn grant_of(&self, token: &str, client: &Client, origin: &str) -> Result<Option<Grant>, TokenFailure> {
-        let id = match self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
-            Some(refresh) => Some(refresh.grant),
-            None => {
-                let claims = self.issuer.claims_of_own_token(token, self.now()).await;
-                claims.map(|claims| GrantId::new(claims.sid))
-            }
+        let id = if let Some(refresh) = self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
+            Some(refresh.grant)
+        } else {
+            let claims = self.issuer.claims_of_own_token(token, self.now()).await;
+            claims.map(|claims| GrantId::new(claims.sid))
         };
         let Some(id) = id else { return Ok(None) };
         let grant = self.store.grant(&id).await?;
