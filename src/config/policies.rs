@@ -170,7 +170,7 @@ impl Policies {
     /// The scopes that can be granted; `None` when the login policy cannot be read.
     pub fn scopes(&self) -> Option<BTreeSet<String>> {
         let options = &self.login.as_ref()?.options;
-        Some(options.gateway.scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())
+        Some(options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())
     }
 
     /// The access rules that the policy `name` makes.
