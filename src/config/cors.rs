@@ -113,7 +113,9 @@ fn page_origin(text: &str) -> Option<PageOrigin> {
     };
     let Some(below) = rest.strip_prefix("*.") else {
         let origin = Url::parse(text).ok()?.origin().ascii_serialization();
-        return (scheme.is_some() && origin == text).then_some(PageOrigin::Exact(origin));
+        // A star in any other place is a host to the parser, and a name to nobody.
+        let names_one = scheme.is_some() && origin == text && !text.contains('*');
+        return names_one.then_some(PageOrigin::Exact(origin));
     };
     let stand_in = Url::parse(&format!("{}://{below}", scheme.unwrap_or("https"))).ok()?;
     let host = stand_in.domain()?.to_owned();
