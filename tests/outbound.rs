@@ -341,13 +341,13 @@ async fn client_keys_are_cached_and_looked_up_again_once_a_minute_cimd_5() {
     let host = Host::start(keys("a"));
     let documents = host.plain_documents();
     let at = |seconds| UnixTime(NOON.0 + seconds);
-    let set = documents.client_keys(uri, false, at(0)).await.unwrap();
+    let set = documents.client_keys(None, uri, false, at(0)).await.unwrap();
     assert!(set.find("a").is_some() && set.find("shared").is_none());
     host.say(keys("b"));
-    assert!(documents.client_keys(uri, true, at(10)).await.unwrap().find("a").is_some(), "cooldown");
-    assert!(documents.client_keys(uri, false, at(90)).await.unwrap().find("a").is_some(), "fresh");
-    assert!(documents.client_keys(uri, true, at(90)).await.unwrap().find("b").is_some());
+    assert!(documents.client_keys(None, uri, true, at(10)).await.unwrap().find("a").is_some(), "cooldown");
+    assert!(documents.client_keys(None, uri, false, at(90)).await.unwrap().find("a").is_some(), "fresh");
+    assert!(documents.client_keys(None, uri, true, at(90)).await.unwrap().find("b").is_some());
     host.say(Reply::new(503, "text/plain", ""));
-    assert!(documents.client_keys(uri, false, at(4000)).await.unwrap().find("b").is_some());
+    assert!(documents.client_keys(None, uri, false, at(4000)).await.unwrap().find("b").is_some());
     assert_eq!(host.requests().len(), 3);
 }

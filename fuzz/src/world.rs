@@ -85,6 +85,7 @@ impl World {
             tls: None,
             drain_timeout: Duration::ZERO,
             max_connections: 1,
+            max_streams: 1,
             max_body: 1024,
             development: None,
         };
@@ -129,7 +130,7 @@ impl World {
             "response_type=code&client_id={client}&redirect_uri={redirect}&code_challenge={CHALLENGE}\
              &code_challenge_method=S256&resource={ORIGIN}/mcp/one&scope=mcp:tools%20read"
         );
-        let incoming = Incoming { query: &query, origin: ORIGIN, bound_route: None, browser: None };
+        let incoming = Incoming { query: &query, origin: ORIGIN, bound_route: None, browser: None, peer: None };
         let location = self.runtime.block_on(server.authorize_without_asking(&incoming, &person())).unwrap();
         let location = url::Url::parse(&location).unwrap();
         location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned()

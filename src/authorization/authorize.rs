@@ -5,6 +5,7 @@
 //! a page ([`LocalError`]); after that they go to the client ([`ClientAnswer`]).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::AuthorizationServer;
@@ -14,7 +15,7 @@ use super::login::client_answer;
 use crate::config::model::{RedirectAllowance, Route};
 use crate::domain::browser::KnownBrowser;
 use crate::domain::client::GrantType;
-use crate::domain::{AuthorizationRequest, Client, ClientOrigin, Stage, Transaction, TransactionId};
+use crate::domain::{AuthorizationRequest, Client, ClientOrigin, Stage, Throttled, Transaction, TransactionId};
 use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
 use crate::oauth::params::Params;
 use crate::oauth::pkce::CodeChallenge;
@@ -38,6 +39,7 @@ pub struct Incoming<'a> {
     /// Route of the route-bound endpoint.
     pub bound_route: Option<&'a str>,
     pub browser: Option<&'a KnownBrowser>,
+    pub peer: Option<IpAddr>,
 }
 
 /// An accepted request, waiting for the person.
@@ -91,6 +93,8 @@ pub enum LocalError {
     RedirectUriNotAllowed,
     #[error("too many sign-ins are open in this browser; finish or close some and try again")]
     TooManyPending,
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
 }
 
 /// Why an authorization request was not accepted.
@@ -119,8 +123,9 @@ impl AuthorizationServer {
     /// # Errors
     /// [`AuthorizeError`].
     pub async fn authorize(&self, incoming: &Incoming<'_>) -> Result<Authorized, AuthorizeError> {
+        self.budgets.authorization(incoming.peer, self.now()).map_err(LocalError::from)?;
         let params = Params::parse(incoming.query);
-        let client = self.check_client(&params).await?;
+        let client = self.check_client(&params, incoming.peer).await?;
         let redirect_uri = check_redirect_uri(&params, &client)?;
         self.check_redirect_allowed(&redirect_uri)?;
 
@@ -130,12 +135,13 @@ impl AuthorizationServer {
         self.open_transaction(request, incoming.browser).await
     }
 
-    async fn check_client(&self, params: &Params) -> Result<Client, AuthorizeError> {
+    async fn check_client(&self, params: &Params, asker: Option<IpAddr>) -> Result<Client, AuthorizeError> {
         let id = params.get("client_id").ok().flatten().ok_or(LocalError::NoClient)?;
-        self.clients.resolve(id, self.now()).await.map_err(|error| match error {
+        self.clients.resolve_for(asker, id, self.now()).await.map_err(|error| match error {
             ClientError::Unknown => LocalError::UnknownClient.into(),
             ClientError::Refused(cause) => LocalError::ClientRefused(cause).into(),
             ClientError::Unreachable(cause) => LocalError::ClientUnreachable(cause).into(),
+            ClientError::Throttled(throttled) => LocalError::Throttled(throttled).into(),
             ClientError::Store(error) => AuthorizeError::Store(error),
         })
     }

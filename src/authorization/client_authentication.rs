@@ -1,6 +1,8 @@
 //! Client authentication at the token, revocation and introspection endpoints (OAuth 2.1 §2.4, RFC 7523 and its bis draft;
 //! CODE-3, CODE-4).
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -39,6 +41,17 @@ enum Credentials<'a> {
     Assertion { id: Option<&'a str>, jwt: &'a str },
 }
 
+impl Credentials<'_> {
+    /// The client id they are in the name of. Proves nothing yet.
+    fn claims(&self) -> String {
+        match self {
+            Self::None { id } | Self::Assertion { id: Some(id), .. } => (*id).to_owned(),
+            Self::Secret { id, .. } => id.clone(),
+            Self::Assertion { id: None, jwt } => unverified_subject(jwt).unwrap_or_default(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct AssertionClaims {
     iss: String,
@@ -62,21 +75,29 @@ const FAILED: TokenFailure = TokenFailure::ClientAuthentication { basic: false }
 impl AuthorizationServer {
     /// The client behind a request, proven in the way it registered for.
     pub(super) async fn authenticate_client(&self, request: &TokenRequest<'_>) -> Result<Client, TokenFailure> {
-        match credentials(request)? {
+        let credentials = credentials(request)?;
+        let asker = self.count_token_request(request, &credentials.claims()).await?;
+        match credentials {
             Credentials::None { id } => {
-                let client = self.clients.resolve(id, self.now()).await?;
+                let client = self.clients.resolve_for(asker, id, self.now()).await?;
                 if client.is_public() { Ok(client) } else { Err(FAILED) }
             }
-            Credentials::Secret { id, secret, method } => self.by_secret(&id, &secret, method).await,
-            Credentials::Assertion { id, jwt } => self.by_assertion(id, jwt, request.origin).await,
+            Credentials::Secret { id, secret, method } => self.by_secret(&id, &secret, method, asker).await,
+            Credentials::Assertion { id, jwt } => self.by_assertion(id, jwt, request.origin, asker).await,
         }
     }
 
-    async fn by_secret(&self, id: &str, secret: &str, method: AuthMethod) -> Result<Client, TokenFailure> {
+    async fn by_secret(
+        &self,
+        id: &str,
+        secret: &str,
+        method: AuthMethod,
+        asker: Option<IpAddr>,
+    ) -> Result<Client, TokenFailure> {
         let basic = method == AuthMethod::ClientSecretBasic;
         let failed = TokenFailure::ClientAuthentication { basic };
         let presented = SecretHash::of(secret.as_bytes());
-        let client = match self.clients.resolve(id, self.now()).await.map_err(TokenFailure::from) {
+        let client = match self.clients.resolve_for(asker, id, self.now()).await.map_err(TokenFailure::from) {
             Ok(client) => client,
             Err(TokenFailure::ClientAuthentication { .. }) => return Err(failed),
             Err(other) => return Err(other),
@@ -101,23 +122,34 @@ impl AuthorizationServer {
             }
             Err(other) => return Err(other),
         };
+        self.budgets.check_unproven(&id, request.peer, self.now())?;
         let presented = SecretHash::of(secret.as_bytes());
         let known = |server: &&ResourceServer| {
             server.id == id && SecretHash::of(server.secret.expose_secret().as_bytes()) == presented
         };
-        self.options().resource_servers.iter().find(known).ok_or(failed)
+        if let Some(server) = self.options().resource_servers.iter().find(known) {
+            return Ok(server);
+        }
+        self.budgets.unproven(&id, request.peer, self.now())?;
+        Err(failed)
     }
 
-    async fn by_assertion(&self, id: Option<&str>, jwt: &str, origin: &str) -> Result<Client, TokenFailure> {
+    async fn by_assertion(
+        &self,
+        id: Option<&str>,
+        jwt: &str,
+        origin: &str,
+        asker: Option<IpAddr>,
+    ) -> Result<Client, TokenFailure> {
         let unverified = unverified_subject(jwt).ok_or(FAILED)?;
         if id.is_some_and(|id| id != unverified) {
             return Err(FAILED);
         }
-        let client = self.clients.resolve(&unverified, self.now()).await?;
+        let client = self.clients.resolve_for(asker, &unverified, self.now()).await?;
         if client.auth_method != AuthMethod::PrivateKeyJwt {
             return Err(FAILED);
         }
-        let claims = self.verify_assertion(&client, jwt).await?;
+        let claims = self.verify_assertion(&client, jwt, asker).await?;
         self.check_assertion(&claims, &client, origin)?;
         let id = SecretHash::of(format!("{}\0{}", client.id, claims.jti).as_bytes());
         if !self.store.use_assertion_id(&id, UnixTime(claims.exp + SKEW)).await? {
@@ -126,7 +158,12 @@ impl AuthorizationServer {
         Ok(client)
     }
 
-    async fn verify_assertion(&self, client: &Client, jwt: &str) -> Result<AssertionClaims, TokenFailure> {
+    async fn verify_assertion(
+        &self,
+        client: &Client,
+        jwt: &str,
+        asker: Option<IpAddr>,
+    ) -> Result<AssertionClaims, TokenFailure> {
         let header = decode_header(jwt).map_err(|_| FAILED)?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(FAILED);
@@ -139,10 +176,7 @@ impl AuthorizationServer {
             ClientKeys::Uri(uri) => {
                 let documents = self.clients.documents().ok_or(FAILED)?;
                 for refetch in [false, true] {
-                    let keys = documents
-                        .client_keys(uri, refetch, self.now())
-                        .await
-                        .map_err(|_| TokenFailure::ClientUnreachable)?;
+                    let keys = documents.client_keys(asker, uri, refetch, self.now()).await?;
                     let named = header.kid.as_deref().is_none_or(|kid| keys.find(kid).is_some());
                     if named || refetch {
                         return verify(jwt, header.alg, header.kid.as_deref(), &keys).ok_or(FAILED);

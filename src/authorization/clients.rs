@@ -1,11 +1,12 @@
 //! Finding the client behind a `client_id`: configured, by metadata document, or registered.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::self_describing;
 use crate::crypto::Sealer;
-use crate::domain::{Client, ClientId, Random, UnixTime};
+use crate::domain::{Client, ClientId, Random, Throttled, UnixTime};
 use crate::oauth::client_id_metadata::{ClientIdUrl, looks_like_url};
 use crate::outbound::{ClientDocumentError, ClientDocuments};
 use crate::store::{Store, StoreError, StoredClient};
@@ -22,6 +23,9 @@ pub enum ClientError {
     /// The metadata document cannot be had at the moment.
     #[error("{0}")]
     Unreachable(String),
+    /// The asker named too many documents that were never seen before.
+    #[error(transparent)]
+    Throttled(Throttled),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -50,15 +54,25 @@ impl Clients {
         Self { store, configured, documents, sealer, max_registered }
     }
 
+    /// The client of an id that was resolved for somebody before.
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn resolve(&self, id: &str, now: UnixTime) -> Result<Client, ClientError> {
+        self.resolve_for(None, id, now).await
+    }
+
+    /// The client of an id that came from outside; `asker` pays for fetching what was never seen before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn resolve_for(&self, asker: Option<IpAddr>, id: &str, now: UnixTime) -> Result<Client, ClientError> {
         let id = ClientId::new(id);
         if let Some(client) = self.configured.get(&id) {
             return Ok(client.clone());
         }
         if looks_like_url(id.as_str()) {
-            return self.by_document(id.as_str(), now).await;
+            return self.by_document(asker, id.as_str(), now).await;
         }
         match self.registered(&id, now).await? {
             Some(stored) => Ok(stored.client),
@@ -114,12 +128,13 @@ impl Clients {
         Ok(stored.or_else(|| self_describing::registration_of(id, &self.sealer)).map(|stored| stored.client))
     }
 
-    async fn by_document(&self, id: &str, now: UnixTime) -> Result<Client, ClientError> {
+    async fn by_document(&self, asker: Option<IpAddr>, id: &str, now: UnixTime) -> Result<Client, ClientError> {
         let Some(documents) = &self.documents else {
             return Err(ClientError::Refused("client-id metadata documents are switched off here".to_owned()));
         };
         let url = ClientIdUrl::parse(id).map_err(|error| ClientError::Refused(error.to_string()))?;
-        documents.resolve(&url, now).await.map_err(|error| match error {
+        documents.resolve_for(asker, &url, now).await.map_err(|error| match error {
+            ClientDocumentError::Throttled(throttled) => ClientError::Throttled(throttled),
             ClientDocumentError::Temporary(cause) => ClientError::Unreachable(cause),
             ClientDocumentError::Refused(cause) => ClientError::Refused(cause),
         })

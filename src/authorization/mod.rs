@@ -14,6 +14,7 @@ mod code_grant;
 mod consent;
 mod derivation;
 mod introspect;
+mod limits;
 mod login;
 mod login_sessions;
 mod refresh_grant;
@@ -31,6 +32,7 @@ pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
 pub use derivation::DerivationKeys;
 pub use introspect::IntrospectError;
+pub use limits::Budgets;
 pub use login::{Callback, CallbackError, LoginStarted, Onward, SignedIn, StartError};
 pub use login_sessions::{LoginSessions, SessionError};
 pub use register::{ManagementError, RegisterError, Registered};
@@ -58,6 +60,7 @@ pub struct AuthorizationServer {
     pub issuer: Arc<AccessTokenIssuer>,
     pub revocations: Arc<Revocations>,
     pub derivation: Arc<DerivationKeys>,
+    pub budgets: Budgets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     /// Where the endpoints hang: `/` or `/prefix/`.

@@ -1,9 +1,11 @@
 //! Dynamic client registration (RFC 7591) and its management (RFC 7592).
 
+use std::net::IpAddr;
+
 use super::AuthorizationServer;
 use crate::crypto::{Secret, SecretHash, constant_time_eq};
 use crate::domain::client::ClientOrigin;
-use crate::domain::{Client, ClientId};
+use crate::domain::{Client, ClientId, Throttled};
 use crate::oauth::registration::{
     ClientMetadata, RegistrationError, RegistrationErrorCode, RegistrationRequest, RegistrationResponse,
 };
@@ -22,6 +24,8 @@ pub enum RegisterError {
     InitialAccessToken,
     #[error("{}", .0.description)]
     Metadata(RegistrationError),
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -43,7 +47,14 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// [`RegisterError`].
-    pub async fn register(&self, body: &[u8], bearer: Option<&str>, origin: &str) -> Result<Registered, RegisterError> {
+    pub async fn register(
+        &self,
+        body: &[u8],
+        bearer: Option<&str>,
+        origin: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Registered, RegisterError> {
+        self.budgets.registration(peer, self.now())?;
         self.check_registration_allowed(bearer)?;
         let metadata = self.check_metadata(body).map_err(RegisterError::Metadata)?;
         let id = ClientId::new(self.new_id("dcr_"));

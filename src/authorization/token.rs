@@ -7,11 +7,12 @@ use std::net::IpAddr;
 
 use super::AuthorizationServer;
 use super::clients::ClientError;
-use crate::domain::{Client, Grant};
+use crate::domain::{Client, Grant, Throttled};
 use crate::keys::{AccessTokenClaims, KeysError};
 use crate::oauth::params::Params;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::token::{TokenErrorCode, TokenResponse};
+use crate::outbound::ClientDocumentError;
 use crate::store::StoreError;
 
 /// A form posted to the token, revocation or introspection endpoint. It holds secrets, so it has no `Debug`.
@@ -59,6 +60,8 @@ pub enum TokenFailure {
     /// The client's metadata document or keys cannot be had right now (CODE-2).
     #[error("the client's metadata cannot be fetched at the moment; try again")]
     ClientUnreachable,
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     #[error("temporarily unavailable; try again")]
     Store(#[from] StoreError),
     /// The key that a token hangs on is not at hand; the token itself may be good.
@@ -91,7 +94,17 @@ impl TokenFailure {
             Self::ClientUnreachable | Self::ProviderUnavailable | Self::Keys | Self::Store(_) => {
                 TokenErrorCode::TemporarilyUnavailable
             }
+            Self::Throttled(_) => TokenErrorCode::TooManyRequests,
             Self::Signing => TokenErrorCode::ServerError,
+        }
+    }
+}
+
+impl From<ClientDocumentError> for TokenFailure {
+    fn from(error: ClientDocumentError) -> Self {
+        match error {
+            ClientDocumentError::Throttled(throttled) => Self::Throttled(throttled),
+            ClientDocumentError::Temporary(_) | ClientDocumentError::Refused(_) => Self::ClientUnreachable,
         }
     }
 }
@@ -101,6 +114,7 @@ impl From<ClientError> for TokenFailure {
         match error {
             ClientError::Unknown | ClientError::Refused(_) => Self::ClientAuthentication { basic: false },
             ClientError::Unreachable(_) => Self::ClientUnreachable,
+            ClientError::Throttled(throttled) => Self::Throttled(throttled),
             ClientError::Store(error) => Self::Store(error),
         }
     }

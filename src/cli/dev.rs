@@ -99,6 +99,7 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         tls: None,
         drain_timeout: process::drain_timeout(args.process.drain_timeout.min(2)),
         max_connections: args.process.max_connections,
+        max_streams: args.process.max_streams,
         max_body: args.process.max_body_bytes,
         development: Some(DevelopmentSettings { auto_approve: args.auto_approve }),
     })

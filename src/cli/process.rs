@@ -45,6 +45,9 @@ pub struct ProcessArgs {
     /// Connections at once
     #[arg(long, env = "DOORWARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000)]
     pub max_connections: usize,
+    /// Calls and event streams at once
+    #[arg(long, env = "DOORWARD_MAX_STREAMS", value_name = "N", default_value_t = 10_000)]
+    pub max_streams: usize,
     /// Bytes of the largest request body; a route may take less
     #[arg(long, env = "DOORWARD_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
     pub max_body_bytes: u64,

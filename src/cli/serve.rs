@@ -69,6 +69,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    if args.behind_proxy && settings.trusted_proxies.is_empty() {
+        tracing::warn!(
+            event = "callers_unknown",
+            "--behind-proxy without --trusted-proxies: everyone counts as one address, that of the proxy"
+        );
+    }
     let (values, files) = (args.secret_key.clone(), args.secret_key_file.clone());
     let secret_keys = move || process::secret_keys(&values, &files).map_err(|error| format!("{error:#}"));
     let source = ConfigSource { load: Box::new(load), secret_keys: Box::new(secret_keys), watch: Vec::new() };
@@ -108,6 +114,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         tls,
         drain_timeout: process::drain_timeout(args.process.drain_timeout),
         max_connections: args.process.max_connections,
+        max_streams: args.process.max_streams,
         max_body: args.process.max_body_bytes,
         development: None,
     })

@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::diagnostic::Problems;
 use super::document::Node;
-use super::model::{GatewayOptions, Operators, RedirectAllowance, ResourceServer, SigningAlg};
+use super::model::{GatewayOptions, Limits, Operators, RedirectAllowance, ResourceServer, SigningAlg};
 use super::raw;
 use super::routes::Known;
 use crate::oauth::redirect_uri::RedirectUri;
@@ -68,8 +68,26 @@ pub(super) fn resolve(
         stream_max: Duration::from_secs(raw.stream_max_seconds),
         close_streams_at_expiry: raw.close_streams_at_expiry,
         outage_grace: Duration::from_secs(raw.outage_grace_seconds),
+        limits: limits(raw.limits),
         operators: operators(&raw.operators, &node.find(&["operators"]), problems),
     }
+}
+
+/// `true` is what leaving it out is.
+fn limits(raw: raw::Limits) -> Option<Limits> {
+    let numbers = match raw {
+        raw::Limits::Switch(false) => return None,
+        raw::Limits::Switch(true) => raw::LimitNumbers::default(),
+        raw::Limits::Numbers(numbers) => numbers,
+    };
+    Some(Limits {
+        registrations: numbers.registrations_per_minute,
+        authorizations: numbers.authorizations_per_minute,
+        document_fetches: numbers.document_fetches_per_minute,
+        failed_token_requests: numbers.failed_token_requests_per_minute,
+        grant_token_requests: numbers.grant_token_requests_per_minute,
+        streams_per_grant: numbers.streams_per_grant,
+    })
 }
 
 /// RFC 6749 §3.3 `scope-token`.

@@ -167,7 +167,27 @@ pub struct GatewayOptions {
     pub stream_max: Duration,
     pub close_streams_at_expiry: bool,
     pub outage_grace: Duration,
+    /// `None` when they are switched off.
+    pub limits: Option<Limits>,
     pub operators: Operators,
+}
+
+/// `gateway.limits` (LIM-1 … LIM-3, LIM-5): what one caller may ask for. A rate is per minute, and as many may come
+/// at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one address.
+    pub registrations: u32,
+    /// Of one address.
+    pub authorizations: u32,
+    /// Fetches of client metadata and keys never seen before, for one address.
+    pub document_fetches: u32,
+    /// Of one client id at one address.
+    pub failed_token_requests: u32,
+    /// Of one grant, at whatever address.
+    pub grant_token_requests: u32,
+    /// Calls and event streams open at once.
+    pub streams_per_grant: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

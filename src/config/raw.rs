@@ -309,6 +309,8 @@ pub struct Gateway {
     /// How long refresh and calls go on while the provider or the store is down.
     #[schemars(range(max = 86400))]
     pub outage_grace_seconds: u64,
+    /// What one caller may ask for, in numbers; `false` switches these limits off.
+    pub limits: Limits,
     pub operators: Operators,
 }
 
@@ -338,7 +340,58 @@ impl Default for Gateway {
             stream_max_seconds: 86400,
             close_streams_at_expiry: false,
             outage_grace_seconds: 3600,
+            limits: Limits::default(),
             operators: Operators::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Limits {
+    Switch(bool),
+    Numbers(LimitNumbers),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::Numbers(LimitNumbers::default())
+    }
+}
+
+/// Each rate is also how many may come at once. An address is one of IPv4, or a /64 of IPv6.
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct LimitNumbers {
+    /// Registrations from one address.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub registrations_per_minute: u32,
+    /// Authorizations started from one address.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub authorizations_per_minute: u32,
+    /// Fetches of client metadata and keys that were never seen before, for one address.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub document_fetches_per_minute: u32,
+    /// Token requests with an unknown code or token, and failed authentications, of one client id at one address.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failed_token_requests_per_minute: u32,
+    /// Token requests of one grant, whatever address they come from.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub grant_token_requests_per_minute: u32,
+    /// Calls and event streams that one grant may have open.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub streams_per_grant: u32,
+}
+
+impl Default for LimitNumbers {
+    fn default() -> Self {
+        Self {
+            registrations_per_minute: 120,
+            authorizations_per_minute: 300,
+            document_fetches_per_minute: 60,
+            failed_token_requests_per_minute: 120,
+            grant_token_requests_per_minute: 120,
+            streams_per_grant: 100,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the gateway remembers, and the transitions that are legal.
 //!
 //! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person) and the
-//! rules that decide what may become of them. Must not do I/O, read the clock or draw randomness: both are
+//! rules that decide what may become of them, and what callers may have: how often, and how many at once. Must not do I/O, read the clock or draw randomness: both are
 //! arguments ([`Clock`], [`Random`]).
 
 pub mod browser;
@@ -10,8 +10,10 @@ pub mod code;
 pub mod grant;
 pub mod login_session;
 pub mod person;
+pub mod places;
 pub mod random;
 pub mod refresh;
+pub mod throttle;
 pub mod time;
 pub mod transaction;
 
@@ -21,8 +23,10 @@ pub use code::AuthorizationCode;
 pub use grant::{Grant, GrantId};
 pub use login_session::{LoginSession, LoginSessionId};
 pub use person::{Person, SubjectId};
+pub use places::{NoPlace, Place, Places};
 pub use random::{Random, SystemRandom};
 pub use refresh::RefreshToken;
+pub use throttle::{Caller, Throttle, Throttled};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use transaction::{AuthorizationRequest, Stage, Transaction, TransactionId};
 

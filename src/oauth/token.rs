@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2).
+/// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2). No RFC names the one that goes with 429; client
+/// libraries know `too_many_requests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenErrorCode {
     InvalidRequest,
@@ -14,6 +15,7 @@ pub enum TokenErrorCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    TooManyRequests,
     TemporarilyUnavailable,
     ServerError,
 }
@@ -29,6 +31,7 @@ impl TokenErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::TooManyRequests => "too_many_requests",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -38,6 +41,7 @@ impl TokenErrorCode {
     pub fn http_status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
+            Self::TooManyRequests => 429,
             Self::TemporarilyUnavailable => 503,
             Self::ServerError => 500,
             _ => 400,

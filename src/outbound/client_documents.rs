@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::fetch::{Fetch, FetchError, FetchRules, Purpose};
-use super::host_budget::HostBudget;
+use super::fetch_budget::{FetchBudget, Overspent};
 use super::resolver::canonical;
 use super::{Outbound, client_keys::RememberedKeys, freshness, known_clients};
 use crate::config::model::GatewayOptions;
-use crate::domain::{Client, UnixTime};
+use crate::domain::{Client, Throttled, UnixTime};
 use crate::oauth::client_id_metadata::{ClientIdUrl, parse_document};
 
 /// After a failed fetch the same URL is left alone this long (CIMD-6 allows 60 s).
@@ -27,8 +28,6 @@ pub(super) const FAILURE_BACKOFF: Duration = Duration::from_secs(15);
 const STALE_WHILE_ERROR: Duration = Duration::from_hours(7 * 24);
 const REMEMBERED_DOCUMENTS: u64 = 10_000;
 const REMEMBERED_IDLE: Duration = Duration::from_hours(24);
-/// CIMD-13.
-const FETCHES_PER_HOST_AND_MINUTE: u32 = 30;
 
 /// A document as it was last fetched, for the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +77,8 @@ pub struct DocumentPolicy {
     pub denied_hosts: Vec<String>,
     /// Pinned documents by URL: never fetched.
     pub pinned: BTreeMap<String, serde_json::Value>,
+    /// How many documents never seen before one address may have fetched in a minute; `None` for any number.
+    pub fetches_per_caller: Option<u32>,
 }
 
 impl DocumentPolicy {
@@ -87,6 +88,7 @@ impl DocumentPolicy {
             allowed_hosts: options.cimd_allowed_hosts.clone(),
             denied_hosts: options.cimd_denied_hosts.clone(),
             pinned: options.cimd_documents.clone(),
+            fetches_per_caller: options.limits.map(|limits| limits.document_fetches),
         }
     }
 
@@ -107,6 +109,9 @@ pub enum ClientDocumentError {
     /// It may not be fetched, or says what is not acceptable.
     #[error("{0}")]
     Refused(String),
+    /// The asker named too many documents that were never seen before (CIMD-13).
+    #[error(transparent)]
+    Throttled(Throttled),
 }
 
 impl ClientDocumentError {
@@ -164,7 +169,7 @@ pub struct ClientDocuments {
     pub(super) outbound: Outbound,
     policy: DocumentPolicy,
     store: Arc<dyn DocumentStore>,
-    budget: HostBudget,
+    pub(super) budget: FetchBudget,
     documents: Cache<String, Arc<Mutex<Remembered>>>,
     pub(super) keys: Cache<String, Arc<Mutex<RememberedKeys>>>,
 }
@@ -174,9 +179,9 @@ impl ClientDocuments {
     pub fn new(outbound: Outbound, policy: DocumentPolicy, store: Arc<dyn DocumentStore>) -> Self {
         Self {
             outbound,
+            budget: FetchBudget::new(policy.fetches_per_caller),
             policy,
             store,
-            budget: HostBudget::new(FETCHES_PER_HOST_AND_MINUTE),
             documents: Cache::builder().max_capacity(REMEMBERED_DOCUMENTS).time_to_idle(REMEMBERED_IDLE).build(),
             keys: Cache::builder().max_capacity(REMEMBERED_DOCUMENTS).time_to_idle(REMEMBERED_IDLE).build(),
         }
@@ -187,6 +192,19 @@ impl ClientDocuments {
     /// # Errors
     /// [`ClientDocumentError`].
     pub async fn resolve(&self, url: &ClientIdUrl, now: UnixTime) -> Result<Client, ClientDocumentError> {
+        self.resolve_for(None, url, now).await
+    }
+
+    /// The same for a URL that came from outside: the budget of `asker` pays for a fetch of what was never seen before.
+    ///
+    /// # Errors
+    /// [`ClientDocumentError`].
+    pub async fn resolve_for(
+        &self,
+        asker: Option<IpAddr>,
+        url: &ClientIdUrl,
+        now: UnixTime,
+    ) -> Result<Client, ClientDocumentError> {
         let target =
             Url::parse(url.as_str()).map_err(|_| ClientDocumentError::refused(url.as_str(), &"it is not a URL"))?;
         self.check_host(&target)?;
@@ -204,7 +222,13 @@ impl ClientDocuments {
             return Ok(copy.client.clone());
         }
         if slot.failure.as_ref().is_none_or(|failure| failure.until <= now) {
-            slot.failure = self.refresh(url, &target, &mut slot, now).await.err();
+            let known = slot.copy.is_some();
+            match self.budget.take(&target, known, asker, now) {
+                Ok(()) => slot.failure = self.refresh(url, &target, &mut slot, now).await.err(),
+                // Nobody else shares the asker's fault.
+                Err(Overspent::Asker(throttled)) => return Err(ClientDocumentError::Throttled(throttled)),
+                Err(Overspent::Host) => slot.failure = Some(host_overspent(url, now)),
+            }
         }
         slot.answer(url, now)
     }
@@ -226,15 +250,6 @@ impl ClientDocuments {
             return Ok(());
         }
         Err(ClientDocumentError::Refused(format!("clients of the host {host} are not let in by this gateway")))
-    }
-
-    /// CIMD-13.
-    pub(super) fn spend(&self, url: &Url, now: UnixTime) -> Result<(), ClientDocumentError> {
-        let host = url.host_str().unwrap_or_default();
-        if self.budget.take(host, now) {
-            return Ok(());
-        }
-        Err(ClientDocumentError::temporary(url.as_str(), &"its host was asked too often in the last minute"))
     }
 
     /// Takes the copy of an earlier process or of another replica.
@@ -260,12 +275,6 @@ impl ClientDocuments {
         slot: &mut Remembered,
         now: UnixTime,
     ) -> Result<(), Failure> {
-        self.spend(target, now).map_err(|error| Failure {
-            until: now,
-            error,
-            copy_helps: true,
-            built_in_helps: true,
-        })?;
         let etag = slot.copy.as_ref().and_then(|copy| copy.etag.clone());
         let rules = FetchRules::new(Purpose::Cimd).unless_matches(etag);
         let fetch = self.outbound.fetch(target, &rules).await.map_err(|error| not_fetched(url, &error, now))?;
@@ -326,6 +335,11 @@ impl Remembered {
 
 fn parse(url: &ClientIdUrl, body: &[u8], now: UnixTime) -> Result<Client, ClientDocumentError> {
     parse_document(url, body, now).map_err(|error| ClientDocumentError::refused(url.as_str(), &error))
+}
+
+fn host_overspent(url: &ClientIdUrl, now: UnixTime) -> Failure {
+    let error = ClientDocumentError::temporary(url.as_str(), &Overspent::Host);
+    Failure { until: now, error, copy_helps: true, built_in_helps: true }
 }
 
 fn not_fetched(url: &ClientIdUrl, cause: &FetchError, now: UnixTime) -> Failure {

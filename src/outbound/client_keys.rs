@@ -1,6 +1,7 @@
 //! The public keys of `private_key_jwt` clients that name them by URL (CIMD-5), fetched under the same rules as
 //! their documents.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use url::Url;
 
 use super::client_documents::{ClientDocumentError, ClientDocuments, FAILURE_BACKOFF};
 use super::fetch::{Fetch, FetchRules, Purpose};
+use super::fetch_budget::Overspent;
 use super::freshness;
 use crate::domain::UnixTime;
 
@@ -31,11 +33,17 @@ struct KeysCopy {
 
 impl ClientDocuments {
     /// The keys at `uri`. `refetch` when the key looked for was not among those given before: they are fetched
-    /// anew, at most once a minute.
+    /// anew, at most once a minute. The budget of `asker` pays for keys that were never seen before.
     ///
     /// # Errors
     /// [`ClientDocumentError`].
-    pub async fn client_keys(&self, uri: &str, refetch: bool, now: UnixTime) -> Result<JwkSet, ClientDocumentError> {
+    pub async fn client_keys(
+        &self,
+        asker: Option<IpAddr>,
+        uri: &str,
+        refetch: bool,
+        now: UnixTime,
+    ) -> Result<JwkSet, ClientDocumentError> {
         let url = Url::parse(uri).map_err(|_| ClientDocumentError::refused(uri, &"it is not a URL"))?;
         self.check_host(&url)?;
         let slot: Arc<Mutex<RememberedKeys>> = self.keys.get_with_by_ref(uri, async { Arc::default() }).await;
@@ -52,7 +60,15 @@ impl ClientDocuments {
         {
             return slot.copy.as_ref().map_or_else(|| Err(error.clone()), |copy| Ok(copy.keys.clone()));
         }
-        match self.fetch_keys(uri, &url, now).await {
+        let paid = self.budget.take(&url, slot.copy.is_some(), asker, now);
+        if let Err(Overspent::Asker(throttled)) = paid {
+            return Err(ClientDocumentError::Throttled(throttled));
+        }
+        let fetched = match paid {
+            Ok(()) => self.fetch_keys(uri, &url, now).await,
+            Err(overspent) => Err(ClientDocumentError::temporary(uri, &overspent)),
+        };
+        match fetched {
             Ok(copy) => {
                 slot.failure = None;
                 Ok(slot.copy.insert(copy).keys.clone())
@@ -66,7 +82,6 @@ impl ClientDocuments {
     }
 
     async fn fetch_keys(&self, uri: &str, url: &Url, now: UnixTime) -> Result<KeysCopy, ClientDocumentError> {
-        self.spend(url, now)?;
         let fetched = match self.outbound.fetch(url, &FetchRules::new(Purpose::ClientKeys)).await {
             Ok(Fetch::Fetched(fetched)) => fetched,
             Ok(Fetch::NotModified { .. }) => {

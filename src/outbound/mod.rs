@@ -7,8 +7,8 @@
 mod client_documents;
 mod client_keys;
 mod fetch;
+mod fetch_budget;
 mod freshness;
-mod host_budget;
 mod known_clients;
 mod resolver;
 mod special_use;

@@ -14,6 +14,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
+use super::streams::StreamPlace;
+
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes of a refused request that are read and thrown away, so that its connection can go on.
@@ -112,17 +114,24 @@ impl Unread {
 pub enum ProxyBody {
     /// Our own words.
     Own(Full<Bytes>),
-    /// The upstream's, as they come.
-    Passed(Incoming),
-    /// An event stream, which ends when its grant does.
-    Stream(EventStream),
+    Upstream(UpstreamBody),
 }
 
-/// An upstream's event stream and what may end it early.
-pub struct EventStream {
+/// The upstream's body as it comes, what may end it early, and its place among the open ones (LIM-5).
+pub struct UpstreamBody {
     inner: Incoming,
+    kind: BodyKind,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
+    _place: StreamPlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// It ends anywhere: its client resumes or asks again.
+    EventStream,
+    /// Half of it is worth nothing, so that it was cut off must show.
+    Whole,
 }
 
 impl ProxyBody {
@@ -131,14 +140,14 @@ impl ProxyBody {
         Self::Own(Full::new(bytes.into()))
     }
 
-    #[must_use]
-    pub fn passed(body: Incoming) -> Self {
-        Self::Passed(body)
-    }
-
-    #[must_use]
-    pub fn stream(body: Incoming, end: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self::Stream(EventStream { inner: body, end: Box::pin(end), ended: false })
+    /// `end` completes when the body may go on no longer.
+    pub(super) fn upstream(
+        inner: Incoming,
+        kind: BodyKind,
+        end: impl Future<Output = ()> + Send + 'static,
+        place: StreamPlace,
+    ) -> Self {
+        Self::Upstream(UpstreamBody { inner, kind, end: Box::pin(end), ended: false, _place: place })
     }
 }
 
@@ -149,30 +158,26 @@ impl Body for ProxyBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Passed(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Stream(stream) => Pin::new(stream).poll_frame(cx),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(body) => body.is_end_stream(),
-            Self::Passed(body) => body.is_end_stream(),
-            Self::Stream(stream) => stream.ended,
+            Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Passed(body) => body.size_hint(),
-            // It may end early, so no length is promised.
-            Self::Stream(_) => SizeHint::default(),
+            Self::Upstream(body) => body.size_hint(),
         }
     }
 }
 
-impl Body for EventStream {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -183,7 +188,10 @@ impl Body for EventStream {
         if self.end.as_mut().poll(cx).is_ready() {
             self.ended = true;
             tracing::info!(event = "mcp_stream_closed", reasonCode = "grant_or_time_over");
-            return Poll::Ready(None);
+            return match self.kind {
+                BodyKind::EventStream => Poll::Ready(None),
+                BodyKind::Whole => Poll::Ready(Some(Err("the grant has ended".into()))),
+            };
         }
         match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
@@ -191,12 +199,27 @@ impl Body for EventStream {
                 self.ended = true;
                 Poll::Ready(None)
             }
-            Some(Err(error)) => {
-                // A stream has no length to fall short of: it ends, and its client resumes or asks again.
+            Some(Err(error)) if self.kind == BodyKind::EventStream => {
                 self.ended = true;
                 tracing::info!(event = "mcp_stream_closed", reasonCode = "upstream_error", %error);
                 Poll::Ready(None)
             }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.kind {
+            BodyKind::EventStream => self.ended,
+            BodyKind::Whole => self.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.kind {
+            // It may end early, so no length is promised.
+            BodyKind::EventStream => SizeHint::default(),
+            BodyKind::Whole => self.inner.size_hint(),
         }
     }
 }

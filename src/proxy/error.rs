@@ -31,6 +31,10 @@ pub enum ProxyError {
     /// The store has been away for longer than `outageGraceSeconds` (STORE-6).
     #[error("the store has been away for too long to know which grants were revoked")]
     RevocationsUnknown,
+    #[error("the grant, or the address on a public route, has too many calls and streams open")]
+    TooManyStreams,
+    #[error("the gateway has too many calls and streams open")]
+    Busy,
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
     #[error("the upstream did not answer in time")]
@@ -52,6 +56,8 @@ impl ProxyError {
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
             Self::RevocationsUnknown => "revocations_unknown",
+            Self::TooManyStreams => "too_many_streams",
+            Self::Busy => "too_many_streams_in_all",
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamCredential => "upstream_credential_rejected",
@@ -87,9 +93,15 @@ impl ProxyError {
             }
             Self::PersonUnknown | Self::RevocationsUnknown => {
                 let text = "the gateway cannot look up who you are right now; try again";
-                let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference);
-                set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));
-                response
+                try_again(plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference))
+            }
+            Self::TooManyStreams => {
+                let text = "too many calls and streams are open at once; close some and try again";
+                try_again(plain(StatusCode::TOO_MANY_REQUESTS, mcp::REFUSED, text, reference))
+            }
+            Self::Busy => {
+                let text = "the gateway is busy; try again";
+                try_again(plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference))
             }
             Self::UpstreamUnreachable(_) => {
                 upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference)
@@ -115,6 +127,11 @@ impl ProxyError {
 
 fn upstream(status: StatusCode, message: &str, reference: &str) -> Response<ProxyBody> {
     plain(status, mcp::UPSTREAM_FAILED, message, reference)
+}
+
+fn try_again(mut response: Response<ProxyBody>) -> Response<ProxyBody> {
+    set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 fn plain(status: StatusCode, code: i32, message: &str, reference: &str) -> Response<ProxyBody> {

@@ -11,6 +11,7 @@ mod headers;
 mod identity;
 mod people;
 mod session;
+mod streams;
 mod upstream;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use http_body::Body;
 
 pub use body::{BoxError, ProxyBody};
 pub use session::SessionBinding;
+pub use streams::OpenStreams;
 pub use upstream::UpstreamTls;
 
 use crate::config::model::{GatewayConfig, Route};
@@ -35,8 +37,10 @@ use crate::oauth::bearer::{self, BearerError, Challenge};
 use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::Store;
+use body::BodyKind;
 use error::{Challenged, ProxyError};
 use people::People;
+use streams::{StreamPlace, Streams};
 use upstream::Upstream;
 
 /// What the proxy is made of; all of it lives longer than one configuration.
@@ -50,6 +54,7 @@ pub struct ProxyParts {
     pub tls: UpstreamTls,
     /// Bytes; a route may take less.
     pub max_body: u64,
+    pub streams: Arc<OpenStreams>,
 }
 
 /// The proxy under one configuration: a prepared upstream for each route.
@@ -66,6 +71,7 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     max_body: u64,
+    streams: Streams,
 }
 
 /// One request on its way.
@@ -99,6 +105,11 @@ impl Proxy {
             clock: parts.clock,
             random: parts.random,
             max_body: parts.max_body,
+            // Without a login policy there are no grants, but callers of public routes.
+            streams: Streams::new(
+                parts.streams,
+                options.map_or(Some(u32::MAX), |options| Some(options.limits?.streams_per_grant)),
+            ),
         }
     }
 
@@ -123,7 +134,7 @@ impl Proxy {
     {
         let started = Instant::now();
         let asked = cors::asked_headers(request.headers(), &route.cors);
-        let mut response = match self.serve(route, origin, request_id, request).await {
+        let mut response = match self.serve(route, origin, request_id, peer, request).await {
             Ok(response) => response,
             Err(refused) => {
                 tracing::info!(
@@ -153,6 +164,7 @@ impl Proxy {
         route: &Route,
         origin: &str,
         request_id: &str,
+        peer: Option<IpAddr>,
         request: Request<B>,
     ) -> Result<Response<ProxyBody>, Refused>
     where
@@ -192,11 +204,15 @@ impl Proxy {
         if body::declared_length(&parts.headers).is_some_and(|length| length > limit) {
             return Err(refuse(ProxyError::BodyTooLarge(limit), call.token, body));
         }
+        let place = match self.streams.take(call.token.as_ref().map(|token| &token.grant), peer) {
+            Ok(place) => place,
+            Err(error) => return Err(refuse(error, call.token, body)),
+        };
         if let Err(error) = self.prepare_headers(&call, &mut parts.headers).await {
             return Err(refuse(error, call.token, body));
         }
         let body = body::limited(body, limit);
-        match self.forward(&call, parts, body).await {
+        match self.forward(&call, parts, body, place).await {
             Ok(response) => Ok(response),
             Err(error) => Err(Refused { error, token: call.token, unread: None }),
         }
@@ -276,6 +292,7 @@ impl Proxy {
         call: &Call<'_>,
         mut parts: http::request::Parts,
         body: body::RequestBody,
+        place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let started = Instant::now();
         let method = parts.method.clone();
@@ -291,7 +308,7 @@ impl Proxy {
             status = response.status().as_u16(),
             latencyMs = started.elapsed().as_millis(),
         );
-        self.answer(call, response)
+        self.answer(call, response, place)
     }
 
     /// The upstream's answer, in the form the client may have it (PROX-6, PROX-7, PROX-9).
@@ -299,6 +316,7 @@ impl Proxy {
         &self,
         call: &Call<'_>,
         response: Response<hyper::body::Incoming>,
+        place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {
             StatusCode::UNAUTHORIZED => return Err(ProxyError::UpstreamCredential),
@@ -311,11 +329,12 @@ impl Proxy {
         headers::strip_response(&mut parts.headers);
         self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.route);
         parts.version = http::Version::HTTP_11;
-        if !headers::is_event_stream(&parts.headers) {
-            return Ok(Response::from_parts(parts, ProxyBody::passed(body)));
-        }
-        headers::keep_unbuffered(&mut parts.headers);
-        let life = self.stream_life(call.token.as_deref());
+        let (kind, life) = if headers::is_event_stream(&parts.headers) {
+            headers::keep_unbuffered(&mut parts.headers);
+            (BodyKind::EventStream, self.stream_life(call.token.as_deref()))
+        } else {
+            (BodyKind::Whole, self.stream_max)
+        };
         let revocations = Arc::clone(self.verifier.revocations());
         let grant = call.token.as_ref().map(|token| token.grant.clone());
         let end = async move {
@@ -329,7 +348,7 @@ impl Proxy {
                 None => tokio::time::sleep(life).await,
             }
         };
-        Ok(Response::from_parts(parts, ProxyBody::stream(body, end)))
+        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, end, place)))
     }
 
     /// How long an event stream may stay open (STRM-8).

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::documents::StoredDocuments;
 use super::settings::Settings;
-use crate::authorization::{AuthorizationServer, Clients, DerivationKeys, LoginSessions};
+use crate::authorization::{AuthorizationServer, Budgets, Clients, DerivationKeys, LoginSessions};
 use crate::config::model::{GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
@@ -20,7 +20,7 @@ use crate::identity::workos::WorkOs;
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
-use crate::proxy::{Proxy, ProxyParts, UpstreamTls};
+use crate::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use crate::store::{RevocationReason, Store};
 use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 
@@ -63,6 +63,7 @@ pub struct Assembly {
     pub revocations: Arc<Revocations>,
     pub outbound: Outbound,
     pub upstream_tls: UpstreamTls,
+    pub streams: Arc<OpenStreams>,
     pub origins: Origins,
     current: std::sync::OnceLock<SharedGateway>,
 }
@@ -104,6 +105,7 @@ impl Assembly {
         // Before the first request: what was revoked while this process was away stays refused (REV-3).
         super::background::learn_revocations(&store, &revocations, now.minus(REMEMBERED), now).await?;
         Ok(Self {
+            streams: OpenStreams::new(settings.max_streams),
             settings,
             store,
             clock,
@@ -203,6 +205,7 @@ impl Assembly {
             issuer: Arc::new(AccessTokenIssuer::new(Arc::clone(&self.keys))),
             revocations: Arc::clone(&self.revocations),
             derivation: Arc::clone(&self.derivation),
+            budgets: Budgets::new(policy.gateway.limits),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             base_path: self.settings.base_path.clone(),
@@ -220,6 +223,7 @@ impl Assembly {
             random: Arc::clone(&self.random),
             tls: self.upstream_tls.clone(),
             max_body: self.settings.max_body,
+            streams: Arc::clone(&self.streams),
         };
         Proxy::new(config, parts)
     }

@@ -9,20 +9,21 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::assemble::{Assembly, StartError, signing_alg};
 use super::background;
-use super::listener::Listener;
+use super::listener::{HEADER_READ, Listener};
 use super::settings::{Settings, TlsFiles};
 use crate::config::model::{CorsPolicy, ForwardIdentity, GatewayConfig, ProxyOptions, Route};
 use crate::config::{Diagnostics, Loaded};
 use crate::crypto::KeyMaterial;
 use crate::demo::DemoServer;
-use crate::keys::AssertionVerifier;
+use crate::domain::Places;
+use crate::keys::{AssertionVerifier, REMEMBERED};
 use crate::oauth::scope::ScopeSet;
 use crate::web::{SharedGateway, router};
 
@@ -67,7 +68,9 @@ pub async fn run(
     let listener = Listener {
         app: router(&shared),
         tls,
-        connections: Arc::new(Semaphore::new(assembly.settings.max_connections)),
+        connections: Places::new(assembly.settings.max_connections),
+        trusted_proxies: assembly.settings.trusted_proxies.clone().into(),
+        header_read: HEADER_READ,
         shutdown: shutdown.clone(),
         drain: assembly.settings.drain_timeout,
     };

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,14 +16,16 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::domain::{Caller, Place, Places};
+use crate::outbound::special_use;
 use crate::web::Peer;
 
 /// How long a TLS handshake may take, and after it the bytes that tell the version of HTTP.
@@ -31,18 +33,24 @@ const BEGINNING: Duration = Duration::from_secs(30);
 /// Length of the HTTP/2 preface: hyper-util reads this far, without a timeout, to tell the versions apart.
 const PREFACE: usize = 24;
 /// How long a request's head may take.
-const HEADER_READ: Duration = Duration::from_secs(30);
+pub const HEADER_READ: Duration = Duration::from_secs(30);
 /// Bytes of request head.
 const MAX_HEADERS: usize = 64 * 1024;
 /// Pause after a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a burst of refused connections is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What every listener shares.
 #[derive(Clone)]
 pub struct Listener {
     pub app: Router,
     pub tls: Option<TlsAcceptor>,
-    pub connections: Arc<Semaphore>,
+    pub connections: Arc<Places<Caller>>,
+    /// Their connections are not counted by address: they carry everybody's.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// How long a request's head may take.
+    pub header_read: Duration,
     pub shutdown: CancellationToken,
     pub drain: Duration,
 }
@@ -52,7 +60,7 @@ impl Listener {
     pub async fn serve(self, socket: TcpListener) {
         let graceful = GracefulShutdown::new();
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ).max_buf_size(MAX_HEADERS);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_read).max_buf_size(MAX_HEADERS);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -60,6 +68,7 @@ impl Listener {
             .max_concurrent_streams(256)
             .keep_alive_interval(Some(Duration::from_secs(30)));
         let builder = Arc::new(builder);
+        let mut burst = Burst::default();
         loop {
             let accepted = tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -68,25 +77,39 @@ impl Listener {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(event = "accept_failed", %error);
+                    if let Some(refused) = burst.tell(Instant::now()) {
+                        tracing::warn!(event = "accept_failed", %error, refused);
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                tracing::warn!(event = "connection_refused", reasonCode = "max_connections");
+            let Some(place) = self.place(peer) else {
+                if let Some(refused) = burst.tell(Instant::now()) {
+                    tracing::warn!(event = "connection_refused", reasonCode = "max_connections", %peer, refused);
+                }
                 continue;
             };
             let connection = self.clone().connection(stream, peer, Arc::clone(&builder), graceful.watcher());
             tokio::spawn(async move {
                 connection.await;
-                drop(permit);
+                drop(place);
             });
         }
         drop(socket);
         if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
             tracing::info!(event = "drain_timeout", "closing the streams that are still open");
         }
+    }
+
+    /// A place for a connection. No caller may take all of them: one address has a quarter (LIM-6). Proxies and
+    /// addresses that are not of the internet, as load balancers have them, carry connections of many callers.
+    fn place(&self, peer: SocketAddr) -> Option<Place<Caller>> {
+        let address = peer.ip().to_canonical();
+        let shared =
+            special_use(address).is_some() || self.trusted_proxies.iter().any(|network| network.contains(&address));
+        let share = (!shared).then(|| (Caller::from(address), self.connections.quarter()));
+        self.connections.take(share).ok()
     }
 
     async fn connection(
@@ -101,11 +124,19 @@ impl Listener {
         }
         match &self.tls {
             None => serve_http(stream, peer, self.app, &builder, watcher).await,
-            Some(acceptor) => match tokio::time::timeout(BEGINNING, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => serve_http(stream, peer, self.app, &builder, watcher).await,
-                Ok(Err(error)) => tracing::debug!(event = "tls_handshake_failed", %error),
-                Err(_) => tracing::debug!(event = "tls_handshake_failed", "timed out"),
-            },
+            Some(acceptor) => {
+                let handshake = tokio::time::timeout(BEGINNING, acceptor.accept(stream));
+                let shaken = tokio::select! {
+                    // A peer that has said nothing yet does not delay the end.
+                    () = self.shutdown.cancelled() => return,
+                    shaken = handshake => shaken,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => serve_http(stream, peer, self.app, &builder, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(event = "tls_handshake_failed", %error),
+                    Err(_) => tracing::debug!(event = "tls_handshake_failed", "timed out"),
+                }
+            }
         }
     }
 }
@@ -127,6 +158,25 @@ async fn serve_http<S>(
     let connection = builder.serve_connection(TokioIo::new(Beginning::within(BEGINNING, stream)), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(event = "connection_ended", %error);
+    }
+}
+
+/// Refused connections since they were last told of.
+#[derive(Default)]
+struct Burst {
+    told_at: Option<Instant>,
+    refused: u64,
+}
+
+impl Burst {
+    /// Notes a refusal. Gives their number when it is time to tell of them: at once, and then now and again.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        self.refused += 1;
+        if self.told_at.is_some_and(|told_at| now.duration_since(told_at) < TOLD_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.refused))
     }
 }
 
@@ -216,5 +266,87 @@ mod tests {
         connection.read_exact(&mut heard).await.unwrap();
         let more = tokio::time::timeout(SHORT * 5, connection.read(&mut heard));
         assert!(more.await.is_err(), "it waits for more");
+    }
+
+    // LIM-4
+    #[test]
+    fn a_burst_of_refused_connections_is_told_of_once_a_minute() {
+        let start = Instant::now();
+        let mut burst = Burst::default();
+        let told: Vec<Option<u64>> = (0..5).map(|second| burst.tell(start + Duration::from_secs(second))).collect();
+        assert_eq!(told, [Some(1), None, None, None, None]);
+        assert_eq!(burst.tell(start + TOLD_EVERY), Some(5));
+    }
+
+    fn listener(places: usize) -> Listener {
+        Listener {
+            app: Router::new(),
+            tls: None,
+            connections: Places::new(places),
+            trusted_proxies: Arc::from(["198.18.7.0/24".parse().unwrap(), "8.8.4.0/24".parse().unwrap()]),
+            header_read: HEADER_READ,
+            shutdown: CancellationToken::new(),
+            // Longer than any test is waited for.
+            drain: Duration::from_secs(3600),
+        }
+    }
+
+    // LIM-4, LIM-6
+    #[test]
+    fn one_address_takes_a_quarter_of_the_connections_unless_it_stands_for_many() {
+        let listener = listener(8);
+        let take = |address: &str| listener.place(SocketAddr::new(address.parse().unwrap(), 1));
+        let held: Vec<_> = (0..2).map(|_| take("8.8.8.8").expect("a place")).collect();
+        assert!(take("8.8.8.8").is_none());
+        let others: Vec<_> = (0..3).map(|_| take("10.0.0.1").expect("a load balancer")).collect();
+        let proxy: Vec<_> = (0..3).map(|_| take("8.8.4.4").expect("a trusted proxy")).collect();
+        assert!(take("9.9.9.9").is_none(), "all are taken");
+        drop(held);
+        assert!(take("8.8.8.8").is_some());
+        drop((others, proxy));
+    }
+
+    /// Whether a listener with one such connection stops without waiting for it.
+    async fn stops_with(said: &[u8], tls: Option<TlsAcceptor>) -> bool {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        peer.write_all(said).await.unwrap();
+        let listener = Listener { tls, ..listener(8) };
+        let (shutdown, connections) = (listener.shutdown.clone(), Arc::clone(&listener.connections));
+        let serving = tokio::spawn(listener.serve(socket));
+        // Seven places are left once the connection is accepted.
+        while (0..8).filter_map(|_| connections.take(None).ok()).collect::<Vec<_>>().len() == 8 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(10), serving).await.is_ok()
+    }
+
+    // LIM-4, OPS-5
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_does_not_delay_the_end() {
+        for said in [b"".as_slice(), b"PRI * HTTP/2.0"] {
+            assert!(stops_with(said, None).await, "{said:?}");
+        }
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+        assert!(stops_with(b"", Some(TlsAcceptor::from(Arc::new(config)))).await, "before the handshake");
+    }
+
+    // LIM-4
+    #[tokio::test]
+    async fn a_sender_that_is_slow_with_its_head_is_dropped() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let listener = Listener { header_read: SHORT, ..listener(8) };
+        let _stop = listener.shutdown.clone().drop_guard();
+        tokio::spawn(listener.serve(socket));
+        peer.write_all(b"GET /mcp/one HTTP/1.1\r\nhost: gateway.example\r\nx-slow: ").await.unwrap();
+        let mut heard = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), peer.read_to_end(&mut heard)).await;
+        ended.expect("it is dropped").unwrap();
+        assert!(!String::from_utf8_lossy(&heard).contains("200"));
     }
 }

@@ -12,5 +12,5 @@ mod settings;
 pub use assemble::{Assembly, StartError};
 pub use background::follow_revocations;
 pub use lifecycle::{ConfigSource, run};
-pub use listener::Listener;
+pub use listener::{HEADER_READ, Listener};
 pub use settings::{DevelopmentSettings, Settings, TlsFiles};

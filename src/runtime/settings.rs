@@ -28,6 +28,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     pub drain_timeout: Duration,
     pub max_connections: usize,
+    /// Calls and event streams at once, of all routes together.
+    pub max_streams: usize,
     /// The largest body any route takes, in bytes; a route may take less.
     pub max_body: u64,
     /// Set by `dev` only.

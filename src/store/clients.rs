@@ -36,7 +36,9 @@ const ENTOMB: &str = "INSERT INTO client_tombstones (id_hash, deleted, used, at)
 
 impl Store {
     /// Stores a registration. Above `max_clients`, the registrations that were never used and lay idle the
-    /// longest make room; the new one is never refused, and one with a live grant never goes (DCR-11).
+    /// longest make room; the new one is never refused, and one with a live grant, or in the middle of an
+    /// authorization, never goes (DCR-11). An approval makes the second the first in one step, so no eviction beside
+    /// it finds the client with neither.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -66,6 +68,9 @@ impl Store {
         const EVICT: &str = "DELETE FROM clients WHERE id IN (SELECT id FROM clients \
              WHERE id <> $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash \
                                              AND grants.revoked_at IS NULL AND grants.expires_at > $2) \
+             AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.client_hash = clients.id_hash \
+                             AND transactions.expires_at > $2 \
+                             AND transactions.stage IN ('awaiting_login', 'awaiting_consent')) \
              ORDER BY used, last_used_at LIMIT $3)";
         let document = serde_json::to_string(&stored.client).map_err(|_| StoreError::Unreadable("client"))?;
         let management = stored.management_hash.map(|hash| hash.as_bytes().to_vec());

@@ -193,8 +193,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn create_transaction(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO transactions (id, request, browser_id, stage, subject_id, created_at, expires_at) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        const SQL: &str = "INSERT INTO transactions (id, request, browser_id, stage, subject_id, created_at, expires_at, \
+                           client_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let request = serde_json::to_string(&transaction.request).map_err(|_| StoreError::Unreadable("transaction"))?;
         let (stage, subject) = match &transaction.stage {
             Stage::AwaitingConsent { subject } => ("awaiting_consent", Some(subject.as_str())),
@@ -208,6 +208,7 @@ impl Store {
             .bind(subject)
             .bind(transaction.created_at.0)
             .bind(transaction.expires_at.0)
+            .bind(text_hash(transaction.request.client_id.as_str()))
             .execute(pool)
             .await
             .map(drop))?;

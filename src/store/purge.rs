@@ -49,11 +49,11 @@ const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "idle",
-        "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash AND grants.revoked_at IS NULL) LIMIT $2)",
+        "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = clients.id_hash AND grants.revoked_at IS NULL) AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.client_hash = clients.id_hash) LIMIT $2)",
     ),
     (
         "document",
-        "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 LIMIT $2)",
+        "DELETE FROM client_documents WHERE url_hash IN (SELECT url_hash FROM client_documents WHERE fetched_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_hash = client_documents.url_hash) LIMIT $2)",
     ),
     // Anyone can make us fetch documents under any number of names: of those that no grant hangs on, the newest stay.
     (

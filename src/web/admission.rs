@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use ipnet::IpNet;
 use tracing::Instrument as _;
 
 use super::gateway::{Gateway, SharedGateway};
@@ -19,6 +20,9 @@ use crate::telemetry::request::RequestScope;
 
 /// Paths that answer on any Host (OPS-3).
 const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+/// Bytes of the longest request target: an authorization request with the longest `state` and redirect URI, several
+/// times (LIM-4).
+const MAX_TARGET: usize = 16 * 1024;
 /// How many strange hosts are remembered so that each is logged once.
 const LOGGED_HOSTS: usize = 1000;
 
@@ -77,12 +81,18 @@ pub async fn admit(State(shared): State<SharedGateway>, mut request: Request, ne
     let Some(origin) = authority(&request, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
         return misdirected(&request, &request_id);
     };
-    let client_ip = if trusted { forwarded_for(request.headers()) } else { None }.or(peer.map(|peer| peer.ip()));
+    let client_ip = if trusted { forwarded_for(request.headers(), &gateway.trusted_proxies) } else { None }
+        .or(peer.map(|peer| peer.ip()));
     let span = tracing::info_span!("request", requestId = %request_id);
     let context = Context { gateway, origin, request_id: Arc::clone(&request_id), peer, client_ip };
-    request.extensions_mut().insert(context);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let scope = RequestScope { id: Arc::clone(&request_id), client_ip };
-    let mut response = scope.run(next.run(request).instrument(span)).await;
+    let mut response = if target > MAX_TARGET {
+        respond::target_too_long(request.headers(), &context)
+    } else {
+        request.extensions_mut().insert(context);
+        scope.run(next.run(request).instrument(span)).await
+    };
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }
@@ -122,8 +132,36 @@ fn forwarded_host(headers: &HeaderMap) -> Option<String> {
     last_element(headers, "x-forwarded-host")
 }
 
-fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    last_element(headers, "x-forwarded-for")?.parse().ok()
+/// The caller's address, read from the nearest proxy outwards: the first one that is not a trusted proxy's. What
+/// stands before it was written by the caller.
+fn forwarded_for(headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
+    let forwarded = hops(headers, "forwarded").filter_map(|hop| {
+        let pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let mut named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+        named.next().map(|(_, value)| value.trim_matches('"'))
+    });
+    let mut furthest = None;
+    for hop in forwarded.chain(hops(headers, "x-forwarded-for")) {
+        let Some(address) = parse_hop(hop) else { break };
+        furthest = Some(address);
+        if !trusted_proxies.iter().any(|network| network.contains(&address)) {
+            break;
+        }
+    }
+    furthest
+}
+
+/// The elements of a list header, the last one first.
+fn hops<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.into_iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim)
+}
+
+/// An address, in brackets and with a port or without.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
+    let address = address.or_else(|_| hop.trim_start_matches('[').trim_end_matches(']').parse()).ok()?;
+    Some(address.to_canonical())
 }
 
 fn last_element(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -148,4 +186,39 @@ fn first_seen(host: &str) -> bool {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = seen.get_or_insert_with(HashSet::new);
     seen.len() < LOGGED_HOSTS && seen.insert(host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // DISC-12, LIM-1
+    #[test]
+    fn the_caller_is_the_first_address_outwards_that_no_trusted_proxy_has() {
+        let proxies: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let caller = |name: &'static str, values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            forwarded_for(&headers, &proxies).map(|address| address.to_string())
+        };
+        for (values, address) in [
+            (&["203.0.113.7"][..], Some("203.0.113.7")),
+            (&["1.2.3.4, 203.0.113.7"], Some("203.0.113.7")),
+            (&["1.2.3.4, 203.0.113.7, 10.0.0.9"], Some("203.0.113.7")),
+            (&["1.2.3.4", "203.0.113.7 , 10.0.0.9"], Some("203.0.113.7")),
+            (&["10.0.0.8, 10.0.0.9"], Some("10.0.0.8")),
+            (&["nobody, 10.0.0.9"], Some("10.0.0.9")),
+            (&["203.0.113.7:4711"], Some("203.0.113.7")),
+            (&["[2001:db8::7]:4711"], Some("2001:db8::7")),
+            (&["::ffff:203.0.113.7"], Some("203.0.113.7")),
+            (&["unknown"], None),
+            (&[], None),
+        ] {
+            assert_eq!(caller("x-forwarded-for", values).as_deref(), address, "{values:?}");
+        }
+        let rfc7239 = ["for=1.2.3.4, for=203.0.113.7;proto=https;host=gw.example", "For=\"[fd00::1]:80\""];
+        assert_eq!(caller("forwarded", &rfc7239).as_deref(), Some("203.0.113.7"));
+    }
 }

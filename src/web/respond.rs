@@ -1,7 +1,7 @@
 //! Where outcomes become HTTP: OAuth JSON, pages and redirects, each with the headers it owes.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::admission::Context;
 use super::pages::{self, ErrorPage, PageLink};
 use crate::authorization::{RegisterError, TokenFailure};
+use crate::domain::Throttled;
 use crate::oauth::token::{TokenErrorCode, sanitize_description};
 use crate::store::StoreError;
 
@@ -36,6 +37,26 @@ pub fn not_found(context: &Context) -> Response {
     (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
+/// 414, for whoever it was (LIM-4).
+pub fn target_too_long(headers: &HeaderMap, context: &Context) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let text = "The address is longer than this server takes.";
+    if accept.contains("text/html") {
+        return trouble(
+            Trouble {
+                status: StatusCode::URI_TOO_LONG,
+                title: "The address is too long",
+                message: text.to_owned(),
+                next_steps: &["Go back to the application and connect again."],
+                link: None,
+            },
+            context,
+        );
+    }
+    let body = plain_error("uri_too_long", text, &context.request_id);
+    (StatusCode::URI_TOO_LONG, [(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
 pub fn unavailable(error: &StoreError, context: &Context) -> Response {
     tracing::error!(event = "store_unavailable", %error);
     let mut response = oauth_error(
@@ -48,8 +69,39 @@ pub fn unavailable(error: &StoreError, context: &Context) -> Response {
     response
 }
 
+/// 429 in the words of OAuth (LIM-2).
+pub fn throttled(throttled: Throttled, context: &Context) -> Response {
+    let code = TokenErrorCode::TooManyRequests.as_str();
+    let response = oauth_error(StatusCode::TOO_MANY_REQUESTS, code, &throttled.to_string(), context);
+    retry_after(response, throttled)
+}
+
+/// 429 for people.
+pub fn throttled_page(throttled: Throttled, context: &Context) -> Response {
+    let page = trouble(
+        Trouble {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            title: "Too many sign-ins at once",
+            message: "More sign-ins were started from your network than this server takes in a minute.".to_owned(),
+            next_steps: &["Wait a minute and reload this page."],
+            link: None,
+        },
+        context,
+    );
+    retry_after(page, throttled)
+}
+
+fn retry_after(mut response: Response, throttled: Throttled) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, throttled.retry_after.into());
+    response
+}
+
 /// The one mapping of token, revocation and client-authentication failures.
 pub fn token_failure(failure: &TokenFailure, context: &Context) -> Response {
+    if let TokenFailure::Throttled(refusal) = failure {
+        tracing::info!(event = "mcp_auth_token_refused", reasonCode = "too_many_requests");
+        return throttled(*refusal, context);
+    }
     let code = failure.code();
     let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
     tracing::info!(event = "mcp_auth_token_refused", reasonCode = code.as_str(), reason = %failure);
@@ -81,6 +133,7 @@ pub fn register_failure(failure: &RegisterError, context: &Context) -> Response 
         RegisterError::Metadata(error) => {
             oauth_error(StatusCode::BAD_REQUEST, error.code.as_str(), &error.description, context)
         }
+        RegisterError::Throttled(refusal) => throttled(*refusal, context),
         RegisterError::Store(error) => unavailable(error, context),
     }
 }

@@ -22,7 +22,7 @@ pub fn router(shared: &SharedGateway) -> Router {
 
     let mut table = Router::new()
         .merge(discovery_table())
-        .route("/", get(landing::get))
+        .merge(Router::new().route("/", get(landing::get)).method_not_allowed_fallback(method_not_allowed))
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
@@ -74,7 +74,9 @@ fn authorization_table() -> Router {
 
 /// 2025-03-26 clients that skip discovery (DISC-20), unless `legacyAliases` is off.
 fn alias_table() -> Router {
-    let pages = Router::new().route("/authorize", get(authorize::get).post(authorize::post));
+    let pages = Router::new()
+        .route("/authorize", get(authorize::get).post(authorize::post))
+        .method_not_allowed_fallback(method_not_allowed);
     let endpoints = Router::new()
         .route("/token", post(token::post))
         .route("/register", post(register::post))

@@ -39,6 +39,9 @@ fn gateway_options_have_the_contracts_defaults() {
     assert_eq!(options.client_idle, Duration::from_secs(90 * 86400));
     assert_eq!(options.stream_max, Duration::from_secs(86400));
     assert_eq!(options.outage_grace, Duration::from_secs(3600));
+    let limits = options.limits.unwrap();
+    assert_eq!((limits.registrations, limits.authorizations, limits.document_fetches), (120, 300, 60));
+    assert_eq!((limits.failed_token_requests, limits.grant_token_requests, limits.streams_per_grant), (120, 120, 100));
     assert!(options.operators.emails.is_empty() && options.operators.roles.is_empty());
 }
 

@@ -289,3 +289,49 @@ fn operators_are_named_by_address() {
     1 problem in the configuration
     "#);
 }
+
+// LIM-2
+#[test]
+fn limits_are_numbers_or_off() {
+    let limits = |text: &str| crate::gateway(&format!(r#""limits": {text}"#)).limits;
+    assert_eq!(limits("false"), None);
+    assert_eq!(limits("true"), limits("{}"));
+    let some = limits(r#"{ "registrationsPerMinute": 7, "streamsPerGrant": 9 }"#).unwrap();
+    assert_eq!((some.registrations, some.streams_per_grant, some.authorizations), (7, 9, 300));
+}
+
+// LIM-2
+#[test]
+fn a_limit_of_nothing_or_by_another_name_is_refused() {
+    assert_snapshot!(with_options(r#""gateway": {
+    "limits": { "registrationsPerMinute": 0, "streamsPerGrants": 5 }
+  }"#), @r#"
+    error: `registrationsPerMinute` must be a whole number from 1 to 1000000
+     --> config/policies.json:4:43
+      |
+    4 |     "limits": { "registrationsPerMinute": 0, "streamsPerGrants": 5 }
+      |                                           ^
+      = help: the default is `120`
+
+    error: unknown key `streamsPerGrants` in `limits`
+     --> config/policies.json:4:46
+      |
+    4 |     "limits": { "registrationsPerMinute": 0, "streamsPerGrants": 5 }
+      |                                              ^^^^^^^^^^^^^^^^^^
+      = help: did you mean `streamsPerGrant`?
+
+    2 problems in the configuration
+    "#);
+    assert_snapshot!(with_options(r#""gateway": {
+    "limits": "off"
+  }"#), @r#"
+    error: `limits` must be true or false or an object, not a string
+     --> config/policies.json:4:15
+      |
+    4 |     "limits": "off"
+      |               ^^^^^
+      = help: `doorward schema` describes every option
+
+    1 problem in the configuration
+    "#);
+}

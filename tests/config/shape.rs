@@ -175,7 +175,7 @@ fn all_problems_are_reported_at_once() {
       |
     3 |   "clientIdd": "x", "apiUrl": "ftp://x", "gateway": {"maxClients": 0, "pkce": true}
       |                                                                       ^^^^^^
-      = help: known here: accessTokenTtlSeconds, refreshTokenTtlSeconds, cimdEnabled, dcrEnabled, grantTtlSeconds, refreshTokenReuseSeconds, signingAlg, scopes, defaultRoute, legacyAliases, rememberConsent, redirectUriAllowList, cimdAllowedHosts, cimdDeniedHosts, cimdDocuments, clients, initialAccessToken, maxClients, clientIdleDays, resourceServers, streamMaxSeconds, closeStreamsAtExpiry, outageGraceSeconds, operators
+      = help: known here: accessTokenTtlSeconds, refreshTokenTtlSeconds, cimdEnabled, dcrEnabled, grantTtlSeconds, refreshTokenReuseSeconds, signingAlg, scopes, defaultRoute, legacyAliases, rememberConsent, redirectUriAllowList, cimdAllowedHosts, cimdDeniedHosts, cimdDocuments, clients, initialAccessToken, maxClients, clientIdleDays, resourceServers, streamMaxSeconds, closeStreamsAtExpiry, outageGraceSeconds, limits, operators
 
     4 problems in the configuration
     "#);

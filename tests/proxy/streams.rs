@@ -193,3 +193,115 @@ async fn an_upstream_without_a_get_stream_says_so_itself() {
     assert_eq!(upstream.last().headers["last-event-id"], "7");
     assert_eq!(*requests.lock().unwrap(), ["GET"]);
 }
+
+/// Opens a stream and reads its first event.
+async fn open(feed: &mut Feed, request: reqwest::RequestBuilder) -> (reqwest::Response, mpsc::Sender<Bytes>) {
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let sender = feed.opened().await;
+    sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+    next(&mut response).await.unwrap();
+    (response, sender)
+}
+
+async fn refused(request: reqwest::RequestBuilder, status: u16) {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["retry-after"], "2");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!((&body["jsonrpc"], body["error"]["code"].is_i64()), (&json!("2.0"), true));
+}
+
+/// Tries until the place of a stream that was left is free again.
+async fn eventually(request: impl Fn() -> reqwest::RequestBuilder, feed: &mut Feed) -> reqwest::Response {
+    for _ in 0..100 {
+        let response = request().send().await.unwrap();
+        if response.status() == 200 {
+            feed.opened().await;
+            return response;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("its place did not come back");
+}
+
+// LIM-5
+#[tokio::test]
+async fn a_grant_has_so_many_streams_and_gets_a_place_back_when_one_ends_or_its_client_leaves() {
+    let mut feed = Feed::start().await;
+    let limits = json!({ "limits": { "streamsPerGrant": 2 } });
+    let world = World::with(&feed.upstream.url(), &json!({}), &limits).await;
+    let (ends, sender) = open(&mut feed, world.get()).await;
+    let (leaves, _held) = open(&mut feed, world.post("{}")).await;
+    for request in [world.get(), world.post("{}")] {
+        refused(request, 429).await;
+    }
+    let mut claims = world.claims("one");
+    claims.sid = "grt_2".to_owned();
+    let other = world.client.get(world.url("one")).bearer_auth(world.sign(&claims));
+    let _other = open(&mut feed, other).await;
+    assert_eq!(feed.upstream.seen().len(), 3, "what is refused does not reach the upstream");
+
+    drop(sender);
+    assert_eq!(ends.text().await.unwrap(), "");
+    let again = eventually(|| world.get(), &mut feed).await;
+    refused(world.get(), 429).await;
+    drop(leaves);
+    let _third = eventually(|| world.get(), &mut feed).await;
+    drop(again);
+}
+
+// LIM-5
+#[tokio::test]
+async fn all_streams_together_are_bounded_also_without_other_limits() {
+    let mut feed = Feed::start().await;
+    let world = World::with_streams(&feed.upstream.url(), &json!({}), &json!({ "limits": false }), 2).await;
+    let _one = open(&mut feed, world.get()).await;
+    let two = open(&mut feed, world.get()).await;
+    refused(world.get(), 503).await;
+    drop(two);
+    eventually(|| world.get(), &mut feed).await;
+}
+
+// LIM-5, LIM-6
+#[tokio::test]
+async fn on_a_public_route_one_address_has_a_quarter_of_all_streams() {
+    let mut feed = Feed::start().await;
+    let public = json!({ "public": true });
+    let world = World::with_streams(&feed.upstream.url(), &public, &json!({}), 8).await;
+    let get = || world.client.get(world.url("one"));
+    let _one = open(&mut feed, get()).await;
+    let _two = open(&mut feed, get()).await;
+    refused(get(), 429).await;
+}
+
+// LIM-5: the place belongs to the body, whether it is a stream or not, and not to its head.
+#[tokio::test]
+async fn answers_that_are_no_streams_take_a_place_until_they_are_read() {
+    let upstream = Upstream::start(|_| async { answer(200, "{}") }).await;
+    let world = World::with(&upstream.url(), &json!({}), &json!({ "limits": { "streamsPerGrant": 1 } })).await;
+    for _ in 0..50 {
+        assert_eq!(world.post("{}").send().await.unwrap().text().await.unwrap(), "{}");
+    }
+}
+
+// STRM-8, REV-3
+#[tokio::test]
+async fn revoking_the_grant_breaks_off_a_long_answer_that_is_no_stream() {
+    let (opened, mut senders) = mpsc::unbounded_channel();
+    let upstream = Upstream::start(move |_| {
+        let (sender, mut response) = event_stream(&[]);
+        response.headers_mut().insert("content-type", "application/octet-stream".parse().unwrap());
+        opened.send(sender).unwrap();
+        async { response }
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let mut response = world.get().send().await.unwrap();
+    let sender = senders.recv().await.unwrap();
+    sender.send(Bytes::from("half")).await.unwrap();
+    assert_eq!(next(&mut response).await.unwrap(), "half");
+    world.revocations.revoke(GrantId::new("grt_1"), UnixTime(START + 900));
+    let rest = tokio::time::timeout(SOON, response.chunk()).await.expect("it ends");
+    assert!(rest.is_err(), "half an answer does not pass for a whole one");
+}

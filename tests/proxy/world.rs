@@ -10,7 +10,7 @@ use doorward::config::{self, GatewayConfig, Mode, SigningAlg};
 use doorward::crypto::{KeyMaterial, Sealer};
 use doorward::domain::{Clock, Person, SubjectId, SystemRandom, UnixTime};
 use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, Keys, Revocations};
-use doorward::proxy::{Proxy, ProxyParts, UpstreamTls};
+use doorward::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use doorward::store::Store;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -55,6 +55,16 @@ impl World {
     }
 
     pub async fn with_keys(upstream: &str, handler: &Value, gateway: &Value, keys: Arc<Keys>) -> Self {
+        Self::start(upstream, handler, gateway, keys, 10_000).await
+    }
+
+    /// With so many calls and streams open at most.
+    pub async fn with_streams(upstream: &str, handler: &Value, gateway: &Value, max_streams: usize) -> Self {
+        let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
+        Self::start(upstream, handler, gateway, keys, max_streams).await
+    }
+
+    async fn start(upstream: &str, handler: &Value, gateway: &Value, keys: Arc<Keys>, max_streams: usize) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite://{}", folder.path().join("p.db").display())).await.unwrap();
@@ -72,6 +82,7 @@ impl World {
             random: Arc::new(SystemRandom),
             tls: UpstreamTls(Arc::new(tls)),
             max_body: 4 * 1024 * 1024,
+            streams: OpenStreams::new(max_streams),
         };
         let proxy = Arc::new(Proxy::new(&config, parts));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -8,6 +8,7 @@ mod postgres;
 mod accounts;
 mod audit;
 mod behaviour;
+mod floods;
 mod login_sessions;
 mod refreshing;
 mod world;

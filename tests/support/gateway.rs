@@ -8,32 +8,41 @@ use std::time::Duration;
 
 use doorward::config::{self, Mode};
 use doorward::crypto::KeyMaterial;
-use doorward::domain::{Clock, SystemRandom, UnixTime};
-use doorward::runtime::{Assembly, DevelopmentSettings, Listener, Settings};
+use doorward::domain::{Clock, Places, SystemRandom, UnixTime};
+use doorward::runtime::{Assembly, DevelopmentSettings, HEADER_READ, Listener, Settings};
 use doorward::web::{SharedGateway, router};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A clock that stands still until it is moved. Starts at the present, because real parties (rustls, a real
-/// provider) look at the machine's clock.
+/// A clock that the test moves, and can stop. Starts at the present, because real parties (rustls, a real provider)
+/// look at the machine's clock.
 #[derive(Debug, Default)]
 pub struct TestClock {
     offset: AtomicI64,
+    /// 0 while it runs.
+    stopped_at: AtomicI64,
 }
 
 impl TestClock {
     pub fn advance(&self, seconds: i64) {
         self.offset.fetch_add(seconds, Ordering::SeqCst);
     }
+
+    /// From now on it moves when it is moved, and not by itself.
+    pub fn stop(&self) {
+        self.stopped_at.store(doorward::domain::SystemClock.now().0, Ordering::SeqCst);
+    }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> UnixTime {
-        let now = doorward::domain::SystemClock.now();
-        UnixTime(now.0 + self.offset.load(Ordering::SeqCst))
+        let now = match self.stopped_at.load(Ordering::SeqCst) {
+            0 => doorward::domain::SystemClock.now().0,
+            stopped_at => stopped_at,
+        };
+        UnixTime(now + self.offset.load(Ordering::SeqCst))
     }
 }
 
@@ -123,6 +132,7 @@ impl TestGateway {
             tls: None,
             drain_timeout: Duration::from_millis(200),
             max_connections: 10_000,
+            max_streams: 10_000,
             max_body: 4 * 1024 * 1024,
             development: options.development.then_some(DevelopmentSettings { auto_approve: options.auto_approve }),
         };
@@ -164,7 +174,9 @@ impl TestGateway {
         let listener = Listener {
             app: router(&shared),
             tls: None,
-            connections: Arc::new(Semaphore::new(10_000)),
+            connections: Places::new(10_000),
+            trusted_proxies: Arc::from([]),
+            header_read: HEADER_READ,
             shutdown: shutdown.clone(),
             drain: Duration::from_millis(200),
         };

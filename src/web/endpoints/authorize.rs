@@ -54,7 +54,13 @@ async fn authorize(context: &Context, headers: &HeaderMap, query: &str, bound: O
         Ok(cookie) => cookie,
         Err(error) => return respond::unavailable_page(&error, context),
     };
-    let incoming = Incoming { query, origin: &context.origin, bound_route: bound, browser: cookie.known.as_ref() };
+    let incoming = Incoming {
+        query,
+        origin: &context.origin,
+        bound_route: bound,
+        browser: cookie.known.as_ref(),
+        peer: context.client_ip,
+    };
     if let Some(person) = auto_approver(context, headers) {
         // Boxed: what only development does must not make every request's future larger.
         return match Box::pin(server.authorize_without_asking(&incoming, &person)).await {
@@ -147,6 +153,7 @@ fn local(error: &LocalError, context: &Context) -> Response {
         }
         LocalError::NoClient => (StatusCode::BAD_REQUEST, "The application's request is incomplete", ASK),
         LocalError::TooManyPending => (StatusCode::TOO_MANY_REQUESTS, "Too many open sign-ins", ASK),
+        LocalError::Throttled(throttled) => return respond::throttled_page(*throttled, context),
     };
     let message = format!("{}.", capitalised(&error.to_string()));
     respond::trouble(Trouble { status, title, message, next_steps, link: None }, context)

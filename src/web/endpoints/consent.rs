@@ -367,6 +367,7 @@ pub(super) fn refused(error: &ConsentError, context: &Context) -> Response {
             },
             context,
         ),
+        ConsentError::Client(ClientError::Throttled(throttled)) => respond::throttled_page(*throttled, context),
         ConsentError::Client(ClientError::Store(error)) | ConsentError::Store(error) => {
             respond::unavailable_page(error, context)
         }
