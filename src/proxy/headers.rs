@@ -22,6 +22,14 @@ const REQUEST_ONLY_HERE: &[&str] = &[
     "x-real-ip",
     // Judged here (CORS-5). An upstream that knows only its own address would refuse pages the gateway allows.
     "origin",
+    // CGI hands it to programs as `HTTP_PROXY`, through which their own requests would then go (httpoxy).
+    "proxy",
+    // Frameworks take these for the request's target and method, which are the route's to choose (PROX-10).
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 /// Families that tell an upstream who calls. Only the gateway may say that.
 const IDENTITY_FAMILIES: &[&str] = &["x-forwarded-", "x-doorward-"];
@@ -59,12 +67,16 @@ const RESPONSE_ONLY_HERE: &[&str] = &[
 
 /// Takes out of a request what is not for the upstream. Everything else stays as it is, duplicates included.
 pub fn strip_request(headers: &mut HeaderMap) {
+    // RFC 9112 §6.3: of the two the length is the one that lies.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let named = named_by_connection(headers);
     let strip: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            // An upstream behind CGI reads `x_forwarded_user` as `x-forwarded-user`.
-            let plain = name.as_str().replace('_', "-");
+            // An upstream behind CGI reads `x_forwarded_user`, and some `x.forwarded.user`, as `x-forwarded-user`.
+            let plain = name.as_str().replace(|char: char| !char.is_ascii_alphanumeric(), "-");
             REQUEST_ONLY_HERE.contains(&plain.as_str())
                 || IDENTITY_FAMILIES.iter().any(|family| plain.starts_with(family))
                 // The session's real name is translated; this spelling would go past that.
@@ -89,6 +101,30 @@ pub fn strip_response(headers: &mut HeaderMap) {
     // Whatever an upstream of a public route answers, a browser must not run it as a page of the gateway.
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// Keeps an answer that a token opened out of the caches in front of the gateway: the upstream, which asks nobody for
+/// a token, may well call it public (RFC 9111 §3.5, RFC 9213).
+pub fn keep_private(headers: &mut HeaderMap) {
+    let targeted: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().ends_with("cdn-cache-control") || *name == "surrogate-control")
+        .cloned()
+        .collect();
+    for name in targeted {
+        headers.remove(&name);
+    }
+    let directives: Vec<String> = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|part| String::from_utf8_lossy(part.split(|byte| *byte == b'=').next().unwrap_or_default()).into_owned())
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let says = |names: &[&str]| directives.iter().any(|directive| names.contains(&directive.as_str()));
+    if says(&["public", "s-maxage", "must-revalidate"]) && !says(&["no-store", "private"]) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
 }
 
 /// `Connection: x` makes `x` a header of this hop. Some must not be named away, or a client could hide what

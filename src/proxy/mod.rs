@@ -327,6 +327,9 @@ impl Proxy {
         }
         let (mut parts, body) = response.into_parts();
         headers::strip_response(&mut parts.headers);
+        if call.token.is_some() {
+            headers::keep_private(&mut parts.headers);
+        }
         self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.route);
         parts.version = http::Version::HTTP_11;
         let (kind, life) = if headers::is_event_stream(&parts.headers) {

@@ -109,20 +109,20 @@ impl Upstream {
     }
 
     /// Where a request goes: the configured URL, with the client's query if that is forwarded. Nothing else of
-    /// the client's target has a say (PROX-10).
+    /// the client's target has a say (PROX-10), and no parameter that the configured URL holds: of two values many
+    /// upstreams would take the client's.
     pub fn uri(&self, query: Option<&str>) -> Uri {
-        match query {
-            Some(query) if self.forward_search && !query.is_empty() => {
-                let mut url = self.url.clone();
-                let joined = match self.url.query() {
-                    Some(own) if !own.is_empty() => format!("{own}&{query}"),
-                    _ => query.to_owned(),
-                };
-                url.set_query(Some(&joined));
-                as_uri(&url)
-            }
-            _ => self.uri.clone(),
-        }
+        let Some(query) = query.filter(|query| self.forward_search && !query.is_empty()) else {
+            return self.uri.clone();
+        };
+        let own = self.url.query().filter(|own| !own.is_empty());
+        let joined: Vec<&str> = match own {
+            Some(own) => [own].into_iter().chain(query.split('&').filter(|pair| !names_one_of(own, pair))).collect(),
+            None => vec![query],
+        };
+        let mut url = self.url.clone();
+        url.set_query(Some(&joined.join("&")));
+        as_uri(&url)
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -176,6 +176,15 @@ impl Upstream {
         }
         Err(ProxyError::UpstreamRedirect)
     }
+}
+
+/// Whether a pair of a query names a parameter of another query, in upper or lower case.
+fn names_one_of(own: &str, pair: &str) -> bool {
+    let names = |query: &str| -> Vec<String> {
+        url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.to_ascii_lowercase()).collect()
+    };
+    let own = names(own);
+    names(pair).iter().any(|name| own.contains(name))
 }
 
 /// A URL as a request target. Every `http` URL is one; the root stands in for what could not be.

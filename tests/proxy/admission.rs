@@ -96,6 +96,34 @@ async fn a_token_that_is_not_good_here_and_now_gets_invalid_token() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
+// CHAL-1, PROX-2, PROX-10
+#[tokio::test]
+async fn no_header_of_a_callers_own_lets_them_in() {
+    let upstream = Upstream::ok().await;
+    let world = World::new(&upstream.url()).await;
+    let token = world.token("one");
+    for (name, value) in [
+        ("x-forwarded-uri", "/mcp/public"),
+        ("x-original-url", "/livez"),
+        ("x-rewrite-url", "/livez"),
+        ("x-http-method-override", "OPTIONS"),
+        ("x-forwarded-user", "usr_1"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("x-doorward-assertion", token.as_str()),
+        ("x-forwarded-access-token", token.as_str()),
+        ("proxy-authorization", &format!("Bearer {token}")),
+        ("cookie", &format!("access_token={token}; __Host-doorward={token}")),
+        ("mcp-session-id", token.as_str()),
+        ("mcp-init-host", "upstream"),
+        ("router-key", "secret-api-key"),
+    ] {
+        let response = world.client.post(world.url("one")).header(name, value).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 401, "{name}");
+    }
+    assert!(upstream.seen().is_empty());
+}
+
 // CHAL-5
 #[tokio::test]
 async fn two_credentials_at_once_are_refused() {

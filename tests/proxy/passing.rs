@@ -45,6 +45,11 @@ async fn the_golden_set_of_headers_crosses_and_no_other() {
         ("te", "trailers"),
         ("proxy-authorization", "Basic x"),
         ("mcp_session_id", "raw"),
+        ("x.forwarded.user", "root"),
+        ("proxy", "http://evil.example"),
+        ("x-original-url", "/admin"),
+        ("x_rewrite_url", "/admin"),
+        ("x-http-method-override", "DELETE"),
         // Allowed beside a gateway on loopback, and judged there.
         ("origin", "http://localhost:6274"),
     ];
@@ -169,6 +174,71 @@ async fn raw_status(world: &World, path: &str) -> u16 {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text[9..12].parse().unwrap()
+}
+
+// PROX-10
+#[tokio::test]
+async fn a_client_cannot_set_again_what_the_routes_url_sets() {
+    let upstream = Upstream::ok().await;
+    let world = World::new(&format!("{}/mcp?tenant=acme&key=1", upstream.origin)).await;
+    let url = format!("{}?tenant=evil&a=1&TEN%41NT=evil&&key=2&tenants=2", world.url("one"));
+    let response = world.client.post(url).bearer_auth(world.token("one")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(upstream.last().uri.query(), Some("tenant=acme&key=1&a=1&&tenants=2"));
+}
+
+// PROX-13
+#[tokio::test]
+async fn an_answer_that_a_token_opened_is_kept_by_no_shared_cache() {
+    let upstream = Upstream::start(|seen| async move {
+        let mut response = answer(200, "{}");
+        response.headers_mut().insert("cache-control", seen.headers["x-says"].clone());
+        response.headers_mut().insert("cdn-cache-control", "public".parse().unwrap());
+        response.headers_mut().insert("surrogate-control", "max-age=60".parse().unwrap());
+        response
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    for (says, passes) in [
+        ("public, max-age=60", "private, no-store"),
+        ("S-MaxAge=60", "private, no-store"),
+        ("max-age=60, must-revalidate", "private, no-store"),
+        ("no-store, must-revalidate", "no-store, must-revalidate"),
+        ("private, max-age=60", "private, max-age=60"),
+        ("max-age=60", "max-age=60"),
+    ] {
+        let response = world.get().header("x-says", says).send().await.unwrap();
+        assert_eq!(response.headers()["cache-control"], passes, "{says}");
+        for name in ["cdn-cache-control", "surrogate-control"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+    }
+}
+
+// PROX-4, PROX-10
+#[tokio::test]
+async fn a_request_with_two_lengths_is_one_request() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let upstream = Upstream::ok().await;
+    let world = World::new(&upstream.url()).await;
+    let hidden = "DELETE /mcp HTTP/1.1\r\nHost: x\r\n\r\n";
+    for lengths in
+        ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
+    {
+        let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+        let request = format!(
+            "POST /mcp/one HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n{lengths}\r\n\r\n\
+             {:x}\r\n{hidden}\r\n0\r\n\r\n",
+            world.token("one"),
+            hidden.len(),
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200"), "{lengths}: {text}");
+        assert_eq!(upstream.last().body, hidden, "{lengths}");
+    }
+    assert_eq!(upstream.seen().len(), 2);
 }
 
 // PROX-10
