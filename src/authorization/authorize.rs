@@ -91,8 +91,6 @@ pub enum LocalError {
     RedirectUriMismatch,
     #[error("the operator of this server does not allow the address the application wants you sent back to")]
     RedirectUriNotAllowed,
-    #[error("too many sign-ins are open in this browser; finish or close some and try again")]
-    TooManyPending,
     #[error(transparent)]
     Throttled(#[from] Throttled),
 }
@@ -243,10 +241,11 @@ impl AuthorizationServer {
     ) -> AuthorizeError {
         let state = params.get("state").ok().flatten().filter(|state| state.len() <= MAX_STATE);
         let signed_in = incoming.browser.is_some_and(|browser| browser.login(self.now()).is_some());
-        let self_registered = client.origin == ClientOrigin::Registered;
+        // Anybody may register, and anybody may publish a document.
+        let vouched_for = client.origin == ClientOrigin::Static;
         AuthorizeError::Client(Box::new(ClientAnswer {
             location: answer(redirect_uri, &error_params(code, Some(&description), state, &issuer_of(incoming))),
-            as_link: !signed_in && self_registered && redirect_uri.kind() != RedirectKind::Loopback,
+            as_link: !signed_in && !vouched_for && redirect_uri.kind() != RedirectKind::Loopback,
             redirect_host: redirect_uri.display_host(),
             code,
             description,
@@ -261,10 +260,9 @@ impl AuthorizationServer {
     ) -> Result<Authorized, AuthorizeError> {
         let now = self.now();
         let login = browser.and_then(|known| known.login(now));
-        if let Some(known) = browser
-            && self.store.pending_transactions(&known.record().id, now).await? >= MAX_PENDING
-        {
-            return Err(LocalError::TooManyPending.into());
+        if let Some(known) = browser {
+            // The oldest make room: another site can open any number in a person's browser, and must not lock them out.
+            self.store.drop_oldest_pending(&known.record().id, MAX_PENDING - 1).await?;
         }
         let stage = match login {
             Some(login) => Stage::AwaitingConsent { subject: login.subject.clone() },

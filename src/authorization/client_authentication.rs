@@ -165,7 +165,8 @@ impl AuthorizationServer {
         asker: Option<IpAddr>,
     ) -> Result<AssertionClaims, TokenFailure> {
         let header = decode_header(jwt).map_err(|_| FAILED)?;
-        if !ALGORITHMS.contains(&header.alg) {
+        // RFC 7515 §4.1.11: an extension that must be understood and is not.
+        if !ALGORITHMS.contains(&header.alg) || header.crit.is_some() {
             return Err(FAILED);
         }
         match client.keys.as_ref().ok_or(FAILED)? {

@@ -11,7 +11,7 @@ use crate::domain::{Client, Grant, Throttled};
 use crate::keys::{AccessTokenClaims, KeysError};
 use crate::oauth::params::Params;
 use crate::oauth::scope::ScopeSet;
-use crate::oauth::token::{TokenErrorCode, TokenResponse};
+use crate::oauth::token::{TokenErrorCode, TokenResponse, sanitize_description};
 use crate::outbound::ClientDocumentError;
 use crate::store::StoreError;
 
@@ -191,7 +191,8 @@ pub(super) fn check_granted_resource(form: &Params, grant: &Grant) -> Result<(),
 /// CODE-1: no parameter but `resource` may be repeated.
 pub(super) fn check_single(form: &Params) -> Result<(), TokenFailure> {
     match form.first_repeated(&["resource"]) {
-        Some(name) => Err(TokenFailure::Repeated(name.chars().take(40).collect())),
+        // It goes to the log, where a line break would begin a line of the sender's own.
+        Some(name) => Err(TokenFailure::Repeated(sanitize_description(name).chars().take(40).collect())),
         None => Ok(()),
     }
 }
@@ -202,4 +203,17 @@ pub(super) fn required<'p>(form: &'p Params, name: &'static str) -> Result<&'p s
 
 pub(super) fn optional<'p>(form: &'p Params, name: &'static str) -> Result<Option<&'p str>, TokenFailure> {
     form.get(name).map_err(|_| TokenFailure::Repeated(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CODE-1, SEC-6
+    #[test]
+    fn a_repeated_name_brings_no_line_of_its_own_into_the_log() {
+        let form = Params::parse("a%0Aevent%3Dforged%1b=1&a%0Aevent%3Dforged%1b=2");
+        let refused = check_single(&form).unwrap_err().to_string();
+        assert!(refused.chars().all(|char| !char.is_control()), "{refused:?}");
+    }
 }

@@ -215,14 +215,21 @@ impl Store {
         Ok(())
     }
 
-    /// How many live transactions a browser has (LIM-4).
+    /// Leaves a browser its `most` newest transactions that wait for the person (LIM-4).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn pending_transactions(&self, browser: &BrowserId, now: UnixTime) -> Result<i64, StoreError> {
-        const SQL: &str = "SELECT COUNT(*) FROM transactions WHERE browser_id = $1 AND expires_at > $2 \
-                           AND stage IN ('awaiting_login', 'awaiting_consent')";
-        Ok(read!(self, |pool| sqlx::query_scalar(SQL).bind(browser.as_str()).bind(now.0).fetch_one(pool).await)?)
+    pub async fn drop_oldest_pending(&self, browser: &BrowserId, most: i64) -> Result<(), StoreError> {
+        const SQL: &str = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE browser_id = $1 \
+             AND stage IN ('awaiting_login', 'awaiting_consent') ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $2)";
+        write!(self, |pool| sqlx::query(SQL)
+            .bind(browser.as_str())
+            .bind(most)
+            .bind(i64::MAX)
+            .execute(pool)
+            .await
+            .map(drop))?;
+        Ok(())
     }
 
     /// # Errors

@@ -101,8 +101,13 @@ pub async fn admit(State(shared): State<SharedGateway>, mut request: Request, ne
 
 /// The authority that names the gateway: what a trusted proxy forwards, else the request's own.
 fn authority(request: &Request, trusted: bool) -> Option<String> {
-    if trusted && let Some(host) = forwarded_host(request.headers()) {
-        return Some(host);
+    if trusted {
+        match (forwarded_host(request.headers()), last_element(request.headers(), "x-forwarded-host")) {
+            // A proxy that sets one of the two passes the client's own word in the other.
+            (Some(one), Some(other)) if !one.eq_ignore_ascii_case(&other) => return None,
+            (Some(host), _) | (None, Some(host)) => return Some(host),
+            (None, None) => {}
+        }
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (request.uri().authority(), hosts.next(), hosts.next()) {
@@ -118,18 +123,12 @@ fn authority(request: &Request, trusted: bool) -> Option<String> {
     }
 }
 
-/// `Forwarded: host=` (RFC 7239), else `X-Forwarded-Host`; of several values the one the nearest proxy added.
+/// `Forwarded: host=` (RFC 7239); of several values the one the nearest proxy added.
 fn forwarded_host(headers: &HeaderMap) -> Option<String> {
-    if let Some(last) = last_element(headers, "forwarded") {
-        let host = last.split(';').find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            name.eq_ignore_ascii_case("host").then(|| value.trim_matches('"').to_owned())
-        });
-        if host.is_some() {
-            return host;
-        }
-    }
-    last_element(headers, "x-forwarded-host")
+    last_element(headers, "forwarded")?.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("host").then(|| value.trim_matches('"').to_owned())
+    })
 }
 
 /// The caller's address, read from the nearest proxy outwards: the first one that is not a trusted proxy's. What

@@ -161,6 +161,19 @@ async fn the_host_decides_under_which_origin_it_answers_and_a_proxy_only_if_it_i
         assert_eq!(issuer(&plain, &[(name, value)]).await, (200, Some(plain.origin.clone())), "{name} is ignored");
     }
     assert_eq!(issuer(&trusting, &[("x-forwarded-host", "evil.example")]).await, (421, None));
+    // A proxy that writes the one header lets the client's own through in the other.
+    let own = trusting.origin.trim_start_matches("http://").to_owned();
+    for (forwarded, host) in [("host=gw.example.com", own.as_str()), (&format!("host=\"{own}\""), "gw.example.com")] {
+        let both = [("forwarded", forwarded), ("x-forwarded-host", host)];
+        assert_eq!(issuer(&trusting, &both).await, (421, None), "{both:?}");
+    }
+    let agreed = [("forwarded", "host=gw.example.com"), ("x-forwarded-host", "GW.example.com")];
+    assert_eq!(issuer(&trusting, &agreed).await, (200, ours.clone()));
+    let document = http.get(plain.url("/.well-known/oauth-authorization-server")).send().await.unwrap();
+    let vary = document.headers().get_all("vary").iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+    for name in ["Host", "Forwarded", "X-Forwarded-Host"] {
+        assert!(vary.iter().flat_map(|value| value.split(", ")).any(|known| known == name), "{name}: {vary:?}");
+    }
     for path in ["/livez", "/healthz", "/readyz"] {
         let response = http.get(plain.url(path)).header("host", "10.0.0.1:9000").send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");

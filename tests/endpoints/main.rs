@@ -13,6 +13,7 @@ mod support;
 
 mod access;
 mod account;
+mod attacks;
 mod audit;
 mod authorize;
 mod challenge;

@@ -239,6 +239,12 @@ async fn a_client_with_a_key_proves_itself_by_an_assertion_for_our_issuer_once()
         assert_eq!(redeem(&assertion).await.status(), StatusCode::UNAUTHORIZED, "{changes}");
     }
     oauth_error(redeem(&sign(json!({}), Algorithm::HS256)).await, 401, "invalid_client").await;
+    // RFC 7515 §4.1.11: what must be understood and is not.
+    let mut header = Header::new(Algorithm::ES256);
+    header.crit = Some(vec!["b64".to_owned()]);
+    let claims = json!({ "iss": client.id, "sub": client.id, "aud": gateway.origin, "exp": now + 60, "jti": "c" });
+    let critical = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    oauth_error(redeem(&critical).await, 401, "invalid_client").await;
     let good = sign(json!({ "aud": [gateway.origin] }), Algorithm::ES256);
     assert_eq!(redeem(&good).await.status(), StatusCode::OK);
     oauth_error(redeem(&good).await, 401, "invalid_client").await;

@@ -152,7 +152,6 @@ fn local(error: &LocalError, context: &Context) -> Response {
             (StatusCode::BAD_REQUEST, "The way back to the application is not right", RE_ADD)
         }
         LocalError::NoClient => (StatusCode::BAD_REQUEST, "The application's request is incomplete", ASK),
-        LocalError::TooManyPending => (StatusCode::TOO_MANY_REQUESTS, "Too many open sign-ins", ASK),
         LocalError::Throttled(throttled) => return respond::throttled_page(*throttled, context),
     };
     let message = format!("{}.", capitalised(&error.to_string()));

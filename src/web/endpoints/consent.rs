@@ -268,10 +268,11 @@ pub(super) fn client_identity(client: &Client) -> ClientIdentity {
     }
 }
 
-/// The host of a client id that is a URL.
+/// The host of a client id that is a URL, with its port: whoever has another port of a host need not be who has the host.
 pub(super) fn host_of(client_id: &str) -> String {
-    let url = url::Url::parse(client_id).ok();
-    url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    let Ok(url) = url::Url::parse(client_id) else { return String::new() };
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// CONS-7.

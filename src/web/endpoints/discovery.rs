@@ -99,7 +99,9 @@ pub async fn jwks(context: Context) -> Response {
 }
 
 fn document<T: Serialize>(body: &T) -> Response {
-    // The same URL answers differently by Host, so what stands in between must tell them apart.
-    let headers = [(header::CACHE_CONTROL, MAX_AGE), (header::VARY, HeaderValue::from_static("Host"))];
+    // The same URL answers differently by Host, or what a trusted proxy says in its place; so a cache in between must
+    // tell them apart.
+    let vary = HeaderValue::from_static("Host, Forwarded, X-Forwarded-Host");
+    let headers = [(header::CACHE_CONTROL, MAX_AGE), (header::VARY, vary)];
     (StatusCode::OK, headers, Json(body)).into_response()
 }
