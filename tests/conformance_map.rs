@@ -2,6 +2,8 @@
 //!
 //! A test cites requirements in a comment directly above it, inside it, or in its name (`refr_4_…`).
 //! Files of `tests/interop` that are not Rust cite them anywhere. `DOORWARD_REGENERATE=1` writes the table.
+//!
+//! The tests that `docs/security.md` names must exist, too.
 
 #![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
 
@@ -10,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const TABLE: &str = "docs/conformance.md";
+const THREATS: &str = "docs/security.md";
 
 /// The groups of the requirements, and the last number of each.
 const GROUPS: [(&str, u32); 21] = [
@@ -209,6 +212,50 @@ fn the_table_names_the_tests_that_cite_each_requirement() {
         "{TABLE} is behind the tests; run `DOORWARD_REGENERATE=1 cargo test --release --test conformance_map`:\n{}",
         stale.join("\n")
     );
+}
+
+/// The tests of all Rust files, as `path::function`.
+fn rust_tests() -> BTreeSet<String> {
+    let mut paths = Vec::new();
+    files(&root().join("src"), &mut paths);
+    files(&root().join("tests"), &mut paths);
+    let mut tests = BTreeSet::new();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        let text = fs::read_to_string(path).expect("a source file is text");
+        let relative = path.strip_prefix(root()).expect("the file is in the project").display();
+        tests.extend(rust_citations(&text, &BTreeSet::new()).into_iter().map(|(name, _)| format!("{relative}::{name}")));
+    }
+    tests
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist_and_one_in_every_row() {
+    let mut text = fs::read_to_string(root().join(THREATS)).expect("the threat model is readable");
+    let tests = rust_tests();
+    let named = |text: &str| -> Vec<String> {
+        text.split('`').filter(|word| word.contains(".rs::")).map(str::to_owned).collect()
+    };
+    let missing: Vec<String> = named(&text).into_iter().filter(|name| !tests.contains(name)).collect();
+    #[expect(clippy::disallowed_methods, reason = "the one switch of this test, read nowhere else")]
+    if std::env::var_os("DOORWARD_REGENERATE").is_some() {
+        // A test that moved to another file is followed there.
+        for name in &missing {
+            let function = name.rsplit("::").next().unwrap_or_default();
+            let found: Vec<&String> = tests.iter().filter(|test| test.rsplit("::").next() == Some(function)).collect();
+            if let [moved] = found[..] {
+                text = text.replace(name.as_str(), moved);
+            }
+        }
+        fs::write(root().join(THREATS), text).expect("the threat model is writable");
+        return;
+    }
+    assert!(missing.is_empty(), "{THREATS} names tests that do not exist:\n{}", missing.join("\n"));
+    let attacks = text.split("\n## Attacks").nth(1).expect("there is a chapter of attacks");
+    let bare: Vec<&str> = attacks
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.ends_with("| test |") && named(line).is_empty())
+        .collect();
+    assert!(bare.is_empty(), "{THREATS} has rows without a test:\n{}", bare.join("\n"));
 }
 
 #[test]
