@@ -223,7 +223,8 @@ fn rust_tests() -> BTreeSet<String> {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let text = fs::read_to_string(path).expect("a source file is text");
         let relative = path.strip_prefix(root()).expect("the file is in the project").display();
-        tests.extend(rust_citations(&text, &BTreeSet::new()).into_iter().map(|(name, _)| format!("{relative}::{name}")));
+        tests
+            .extend(rust_citations(&text, &BTreeSet::new()).into_iter().map(|(name, _)| format!("{relative}::{name}")));
     }
     tests
 }

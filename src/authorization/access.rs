@@ -5,6 +5,7 @@
 
 use super::AuthorizationServer;
 use crate::access::{self, AccessRefusal};
+use crate::domain::browser::BrowserLogin;
 use crate::domain::{ClientId, Person, SubjectId, Transaction};
 use crate::store::{AuditRecord, StoreError};
 
@@ -25,14 +26,19 @@ impl AuthorizationServer {
     }
 
     /// The last look before a code exists.
-    pub(super) async fn check_approval(&self, transaction: &Transaction, subject: &SubjectId) -> Result<(), NotIssued> {
+    pub(super) async fn check_approval(
+        &self,
+        transaction: &Transaction,
+        login: &BrowserLogin,
+    ) -> Result<(), NotIssued> {
         let request = &transaction.request;
         if self.route(&request.route).is_none_or(|route| route.access.is_empty()) {
             return Ok(());
         }
-        let person = self.store.person(subject).await?.ok_or(StoreError::Unreadable("person"))?;
+        let person = self.store.person_of_login(&login.subject, login.login_session.as_ref()).await?;
+        let person = person.ok_or(StoreError::Unreadable("person"))?;
         if let Err(refusal) = self.check_access(&request.route, &person, &request.client_id) {
-            self.audit_refusal(transaction, subject, refusal).await;
+            self.audit_refusal(transaction, &login.subject, refusal).await;
             return Err(NotIssued::Refused(refusal));
         }
         Ok(())

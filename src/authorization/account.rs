@@ -62,7 +62,8 @@ impl AuthorizationServer {
     /// [`StoreError`].
     pub async fn account(&self, browser: Option<&KnownBrowser>) -> Result<Option<Account>, StoreError> {
         let Some((owner, login)) = self.own_session(browser) else { return Ok(None) };
-        let person = self.store.person(&login.subject).await?.ok_or(StoreError::Unreadable("person"))?;
+        let person = self.store.person_of_login(&login.subject, login.login_session.as_ref()).await?;
+        let person = person.ok_or(StoreError::Unreadable("person"))?;
         let mut grants = Vec::new();
         for (grant, last_used_at) in self.store.grants_of(&login.subject, self.now(), SHOWN).await? {
             let client = self.clients.at_hand(&grant.client_id, self.now()).await?;

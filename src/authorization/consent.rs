@@ -85,13 +85,14 @@ impl AuthorizationServer {
         };
         let client = self.clients.resolve(transaction.request.client_id.as_str(), now).await?;
         let Some(subject) = subject else { return Ok(ConsentView::Start { transaction, client }) };
-        let Some(owner) = self.signed_in_owner(browser, &subject) else {
+        let Some((owner, login)) = self.signed_in_owner(browser, &subject) else {
             if let Some(KnownBrowser::Current(present)) = browser {
                 self.store.await_login_again(id, &present.id).await?;
             }
             return Ok(ConsentView::Start { transaction, client });
         };
-        let person = self.store.person(&subject).await?.ok_or(StoreError::Unreadable("person"))?;
+        let person = self.store.person_of_login(&subject, login.login_session.as_ref()).await?;
+        let person = person.ok_or(StoreError::Unreadable("person"))?;
         let csrf = self.derivation.csrf(id.as_str(), owner, &subject, now);
         if let Err(refusal) = self.check_access(&transaction.request.route, &person, &client.id) {
             self.audit_refusal(&transaction, &subject, refusal).await;
@@ -100,10 +101,15 @@ impl AuthorizationServer {
         Ok(ConsentView::Ask { transaction, client, person, csrf })
     }
 
-    /// The browser, if `subject` is signed in on it right now.
-    fn signed_in_owner<'b>(&self, browser: Option<&'b KnownBrowser>, subject: &SubjectId) -> Option<&'b BrowserId> {
+    /// The browser and its login, if `subject` is signed in on it right now.
+    fn signed_in_owner<'b>(
+        &self,
+        browser: Option<&'b KnownBrowser>,
+        subject: &SubjectId,
+    ) -> Option<(&'b BrowserId, &'b BrowserLogin)> {
         let known = browser?;
-        known.login(self.now()).is_some_and(|login| login.subject == *subject).then(|| &known.record().id)
+        let login = known.login(self.now()).filter(|login| login.subject == *subject)?;
+        Some((&known.record().id, login))
     }
 
     /// Takes the decision of a submitted form. A second submission gives the first one's answer (CONS-12).
@@ -232,7 +238,7 @@ impl AuthorizationServer {
         transaction: &Transaction,
         login: &BrowserLogin,
     ) -> Result<String, NotIssued> {
-        self.check_approval(transaction, &login.subject).await?;
+        self.check_approval(transaction, login).await?;
         let now = self.now();
         let request = &transaction.request;
         let code_expires_at = now.plus(CODE_TTL);

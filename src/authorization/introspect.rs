@@ -104,7 +104,8 @@ impl AuthorizationServer {
     /// What is said of any token of a grant, the rest as for its refresh tokens; nothing of a person whose calls
     /// would be refused (WOS-13).
     async fn described(&self, grant: Grant) -> Result<Option<ActiveToken>, StoreError> {
-        let Some(person) = self.store.person(&grant.subject).await? else { return Ok(None) };
+        let person = self.store.person_of_login(&grant.subject, grant.login_session.as_ref()).await?;
+        let Some(person) = person else { return Ok(None) };
         if self.check_access(&grant.route, &person, &grant.client_id).is_err() {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{record_audit, revocation_record};
 use crate::crypto::Sealer;
 use crate::domain::login_session::{LoginSession, LoginSessionId, SyncStep};
-use crate::domain::{Clock, Random, UnixTime};
+use crate::domain::{Clock, Person, Random, UnixTime};
 use crate::identity::{IdentityProvider, Login, LoginError, ProviderSessions, RenewalError};
 use crate::keys::{REMEMBERED, Revocations};
 use crate::store::{NewLoginSession, RevocationReason, Store, StoreError};
@@ -56,11 +56,8 @@ impl LoginSessions {
     pub(super) async fn begin(&self, login: &Login) -> Result<Option<LoginSessionId>, StoreError> {
         let Some(token) = &login.refresh_token else { return Ok(None) };
         let fresh = LoginSessionId::new(crate::domain::random::random_id("ls_", &*self.random));
-        let new = NewLoginSession {
-            id: &fresh,
-            subject: &login.person.id,
-            provider_session: login.provider_session.as_deref(),
-        };
+        let new =
+            NewLoginSession { id: &fresh, person: &login.person, provider_session: login.provider_session.as_deref() };
         let session = self.store.begin_login_session(&new, self.clock.now()).await?;
         let with_token = LoginSession {
             sealed_token: Some(self.seal(&session.id, token)),
@@ -164,10 +161,11 @@ impl LoginSessions {
 
     /// The refresh token tells nothing: the management interface decides (IDP-13).
     async fn confirm(&self, provider: &dyn ProviderSessions, claimed: LoginSession) -> Result<(), SessionError> {
-        let person = self.store.person(&claimed.subject).await?.ok_or(StoreError::Unreadable("person"))?;
+        let person = self.store.person_of_login(&claimed.subject, Some(&claimed.id)).await?;
+        let person = person.ok_or(StoreError::Unreadable("person"))?;
         match provider.confirm(&person, claimed.provider_session.as_deref()).await {
             Ok(Some(person)) => {
-                self.store.save_person(&person, self.clock.now()).await?;
+                self.describe(&claimed, &person).await?;
                 // A spent token is not presented again: providers take that for theft.
                 let confirmed = LoginSession { sealed_token: None, ..claimed };
                 self.settle(confirmed).await
@@ -182,9 +180,15 @@ impl LoginSessions {
         if login.person.id != renewed.subject {
             return self.failed(renewed, &"the answer is about another person", false).await;
         }
-        self.store.save_person(&login.person, self.clock.now()).await?;
+        self.describe(&renewed, &login.person).await?;
         let provider_session = login.provider_session.clone().or_else(|| renewed.provider_session.clone());
         self.settle(LoginSession { provider_session, ..renewed }).await
+    }
+
+    /// Keeps what the provider says of the person: in this login, and last.
+    async fn describe(&self, session: &LoginSession, person: &Person) -> Result<(), StoreError> {
+        self.store.describe_login_session(&session.id, person).await?;
+        self.store.save_person(person, self.clock.now()).await
     }
 
     async fn settle(&self, session: LoginSession) -> Result<(), SessionError> {

@@ -7,7 +7,7 @@ use super::Proxy;
 use super::error::ProxyError;
 use crate::access;
 use crate::config::model::Route;
-use crate::domain::{Person, SubjectId};
+use crate::domain::Person;
 use crate::keys::VerifiedToken;
 use crate::store::StoreError;
 
@@ -15,17 +15,17 @@ impl Proxy {
     /// Whether the person behind `token` may use the route now.
     pub(super) async fn check_access(&self, route: &Route, token: Option<&VerifiedToken>) -> Result<(), ProxyError> {
         let Some(token) = token.filter(|_| !route.access.is_empty()) else { return Ok(()) };
-        let person = self.person(&token.subject).await?;
+        let person = self.person(token).await?;
         if access::check(&route.access, &person, &token.client).is_ok() {
             return Ok(());
         }
         // Whoever was let in a moment ago need not wait.
-        let person = known(self.people.look_up(&token.subject, self.clock.now()).await)?;
+        let person = known(self.people.look_up(token, self.clock.now()).await)?;
         access::check(&route.access, &person, &token.client).map_err(ProxyError::AccessDenied)
     }
 
-    pub(super) async fn person(&self, subject: &SubjectId) -> Result<Arc<Person>, ProxyError> {
-        known(self.people.find(subject, self.clock.now()).await)
+    pub(super) async fn person(&self, token: &VerifiedToken) -> Result<Arc<Person>, ProxyError> {
+        known(self.people.find(token, self.clock.now()).await)
     }
 }
 

@@ -16,7 +16,7 @@ impl Proxy {
         if form == ForwardIdentity::None {
             return Ok(());
         }
-        let person = self.person(&token.subject).await?;
+        let person = self.person(token).await?;
         if form == ForwardIdentity::Headers {
             add_headers(&person, headers);
             return Ok(());

@@ -1,11 +1,12 @@
-//! People by subject, from the store, kept for a moment.
+//! People as the provider describes them in the login behind a grant, from the store, kept for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
 
-use crate::domain::{Person, SubjectId, UnixTime};
+use crate::domain::{GrantId, Person, SubjectId, UnixTime};
+use crate::keys::VerifiedToken;
 use crate::store::{Store, StoreError};
 
 /// How old what is told of a person may be. Roles that change take effect on every replica within it.
@@ -13,7 +14,9 @@ const FRESH: Duration = Duration::from_secs(5);
 
 pub struct People {
     store: Store,
-    cache: Cache<SubjectId, Known>,
+    by_grant: Cache<(SubjectId, GrantId), Known>,
+    /// As any of their logins described them last, for grants that were not asked about before the store went away.
+    last: Cache<SubjectId, Known>,
     /// How old it may be while the store is away.
     outage_grace: Duration,
 }
@@ -24,36 +27,46 @@ struct Known {
     at: UnixTime,
 }
 
+impl Known {
+    fn within(&self, bound: Duration, now: UnixTime) -> bool {
+        now <= self.at.plus(bound)
+    }
+}
+
 impl People {
     pub fn new(store: Store, outage_grace: Duration) -> Self {
-        Self { store, cache: Cache::new(10_000), outage_grace }
+        Self { store, by_grant: Cache::new(10_000), last: Cache::new(10_000), outage_grace }
     }
 
     /// The person, as the store knew them a moment ago.
-    pub async fn find(&self, subject: &SubjectId, now: UnixTime) -> Result<Option<Arc<Person>>, StoreError> {
-        let known = self.cache.get(subject);
-        let not_older_than = |bound: Duration| known.as_ref().filter(|known| now <= known.at.plus(bound));
-        if let Some(known) = not_older_than(FRESH) {
+    pub async fn find(&self, token: &VerifiedToken, now: UnixTime) -> Result<Option<Arc<Person>>, StoreError> {
+        let known = self.by_grant.get(&key(token));
+        if let Some(known) = known.as_ref().filter(|known| known.within(FRESH, now)) {
             return Ok(Some(Arc::clone(&known.person)));
         }
-        match (self.look_up(subject, now).await, not_older_than(self.outage_grace)) {
-            (Err(error), Some(known)) => {
-                tracing::warn!(event = "store_unavailable", %error);
-                Ok(Some(Arc::clone(&known.person)))
-            }
-            (found, _) => found,
-        }
+        let found = self.look_up(token, now).await;
+        let Err(error) = &found else { return found };
+        let last = known.or_else(|| self.last.get(&token.subject)).filter(|known| known.within(self.outage_grace, now));
+        let Some(last) = last else { return found };
+        tracing::warn!(event = "store_unavailable", %error);
+        Ok(Some(last.person))
     }
 
     /// The person, as the store knows them now.
-    pub async fn look_up(&self, subject: &SubjectId, now: UnixTime) -> Result<Option<Arc<Person>>, StoreError> {
-        let person = self.store.person(subject).await?.map(Arc::new);
+    pub async fn look_up(&self, token: &VerifiedToken, now: UnixTime) -> Result<Option<Arc<Person>>, StoreError> {
+        let person = self.store.person_of_grant(&token.subject, &token.grant).await?.map(Arc::new);
         match &person {
             Some(person) => {
-                self.cache.insert(subject.clone(), Known { person: Arc::clone(person), at: now });
+                let known = Known { person: Arc::clone(person), at: now };
+                self.last.insert(token.subject.clone(), known.clone());
+                self.by_grant.insert(key(token), known);
             }
-            None => self.cache.invalidate(subject),
+            None => self.by_grant.invalidate(&key(token)),
         }
         Ok(person)
     }
+}
+
+fn key(token: &VerifiedToken) -> (SubjectId, GrantId) {
+    (token.subject.clone(), token.grant.clone())
 }

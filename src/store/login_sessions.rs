@@ -2,13 +2,14 @@
 
 use super::{RevocationReason, Store, StoreError, in_transaction, read, write};
 use crate::domain::login_session::{LoginSession, LoginSessionId};
-use crate::domain::{Grant, SubjectId, UnixTime};
+use crate::domain::{Grant, GrantId, Person, SubjectId, UnixTime};
 
 /// A login that has just succeeded. `sealed_token` opens at the place that [`LoginSessionId`] names.
 #[derive(Debug)]
 pub struct NewLoginSession<'a> {
     pub id: &'a LoginSessionId,
-    pub subject: &'a SubjectId,
+    /// As the provider describes them in this login.
+    pub person: &'a Person,
     pub provider_session: Option<&'a str>,
 }
 
@@ -48,7 +49,7 @@ impl From<LoginSessionRow> for LoginSession {
 /// The provider names its session within a person; a session without a name stands for itself.
 fn session_hash(new: &NewLoginSession<'_>) -> Vec<u8> {
     super::text_hash(&match new.provider_session {
-        Some(session) => format!("{}\0{session}", new.subject),
+        Some(session) => format!("{}\0{session}", new.person.id),
         None => new.id.to_string(),
     })
 }
@@ -65,18 +66,20 @@ impl Store {
         now: UnixTime,
     ) -> Result<LoginSession, StoreError> {
         const SQL: &str = "INSERT INTO login_sessions \
-             (id, session_hash, subject_id, provider_session, version, signed_in_at, synced_at) \
-             VALUES ($1, $2, $3, $4, 1, $5, $5) ON CONFLICT (session_hash) DO UPDATE SET \
-             version = login_sessions.version + 1, signed_in_at = excluded.signed_in_at, \
+             (id, session_hash, subject_id, provider_session, version, signed_in_at, synced_at, person) \
+             VALUES ($1, $2, $3, $4, 1, $5, $5, $6) ON CONFLICT (session_hash) DO UPDATE SET \
+             version = login_sessions.version + 1, signed_in_at = excluded.signed_in_at, person = excluded.person, \
              synced_at = excluded.synced_at, claimed_at = NULL, failing_since = NULL, retry_at = 0, ended_at = NULL \
              RETURNING id, subject_id, provider_session, sealed_token, version, synced_at, claimed_at, in_doubt, \
              failing_since, retry_at, ended_at";
+        let document = super::logins::document_of(new.person)?;
         let row: LoginSessionRow = write!(self, |pool| sqlx::query_as(SQL)
             .bind(new.id.as_str())
             .bind(session_hash(new))
-            .bind(new.subject.as_str())
+            .bind(new.person.id.as_str())
             .bind(new.provider_session)
             .bind(now.0)
+            .bind(&document)
             .fetch_one(pool)
             .await)?;
         Ok(row.into())
@@ -126,6 +129,52 @@ impl Store {
             changed
         });
         Ok(changed)
+    }
+
+    /// Replaces what the provider says of the person in this login.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn describe_login_session(&self, id: &LoginSessionId, person: &Person) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE login_sessions SET person = $2 WHERE id = $1";
+        let document = super::logins::document_of(person)?;
+        write!(self, |pool| sqlx::query(SQL).bind(id.as_str()).bind(&document).execute(pool).await.map(drop))?;
+        Ok(())
+    }
+
+    /// The person as the provider described them in this login, or, without one, whatever it said of them last.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn person_of_login(
+        &self,
+        subject: &SubjectId,
+        login: Option<&LoginSessionId>,
+    ) -> Result<Option<Person>, StoreError> {
+        const SQL: &str = "SELECT COALESCE((SELECT person FROM login_sessions \
+             WHERE login_sessions.id = $2 AND login_sessions.subject_id = $1), document) FROM people WHERE id = $1";
+        let document: Option<String> = read!(self, |pool| sqlx::query_scalar(SQL)
+            .bind(subject.as_str())
+            .bind(login.map(LoginSessionId::as_str))
+            .fetch_optional(pool)
+            .await)?;
+        document.as_deref().map(super::logins::person_from).transpose()
+    }
+
+    /// The same for the login that a grant hangs on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn person_of_grant(&self, subject: &SubjectId, grant: &GrantId) -> Result<Option<Person>, StoreError> {
+        const SQL: &str = "SELECT COALESCE((SELECT person FROM login_sessions JOIN grants \
+             ON grants.login_session = login_sessions.id \
+             WHERE grants.id = $2 AND login_sessions.subject_id = $1), document) FROM people WHERE id = $1";
+        let document: Option<String> = read!(self, |pool| sqlx::query_scalar(SQL)
+            .bind(subject.as_str())
+            .bind(grant.as_str())
+            .fetch_optional(pool)
+            .await)?;
+        document.as_deref().map(super::logins::person_from).transpose()
     }
 
     /// The next token of the provider was lost on its way into the record: a refusal of the present one proves
@@ -180,7 +229,7 @@ impl Store {
         let Some(ids) = ended else { return Ok(None) };
         let mut grants = Vec::with_capacity(ids.len());
         for id in ids {
-            grants.extend(self.grant(&crate::domain::GrantId::new(id)).await?);
+            grants.extend(self.grant(&GrantId::new(id)).await?);
         }
         Ok(Some(grants))
     }

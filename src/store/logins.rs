@@ -53,6 +53,14 @@ impl TransactionRow {
     }
 }
 
+pub(super) fn document_of(person: &Person) -> Result<String, StoreError> {
+    serde_json::to_string(person).map_err(|_| StoreError::Unreadable("person"))
+}
+
+pub(super) fn person_from(document: &str) -> Result<Person, StoreError> {
+    serde_json::from_str(document).map_err(|_| StoreError::Unreadable("person"))
+}
+
 impl Store {
     /// Inserts or refreshes what the provider says of a person.
     ///
@@ -61,7 +69,7 @@ impl Store {
     pub async fn save_person(&self, person: &Person, now: UnixTime) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO people (id, document, updated_at) VALUES ($1, $2, $3) \
              ON CONFLICT (id) DO UPDATE SET document = excluded.document, updated_at = excluded.updated_at";
-        let document = serde_json::to_string(person).map_err(|_| StoreError::Unreadable("person"))?;
+        let document = document_of(person)?;
         write!(self, |pool| sqlx::query(SQL)
             .bind(person.id.as_str())
             .bind(&document)
@@ -78,7 +86,7 @@ impl Store {
         const SQL: &str = "SELECT document FROM people WHERE id = $1";
         let document: Option<String> =
             read!(self, |pool| sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(pool).await)?;
-        document.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Unreadable("person"))).transpose()
+        document.as_deref().map(person_from).transpose()
     }
 
     /// Records a browser that nobody is signed in on yet. Two tabs may bring the same new cookie at once: the

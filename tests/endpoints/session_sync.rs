@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::fake_workos::{API_KEY, Behaviour, CLIENT_ID, FakeWorkOs};
+use super::fake_workos::{API_KEY, Behaviour, CLIENT_ID, FakeWorkOs, ORGANIZATION};
 use super::postgres::Postgres;
 use super::support::browser::Browser;
 use super::support::flow::{TestClient, oauth_error};
@@ -376,6 +376,39 @@ async fn an_answer_about_another_person_changes_nothing() {
     connected.refresh().await;
     assert_eq!(connected.person().await, before);
     assert!(world.session(&connected).await.failing_since.is_some());
+}
+
+// WOS-13, IDP-15: a person of two organisations, which ask for different proofs.
+#[tokio::test]
+async fn a_login_to_one_organisation_opens_and_closes_nothing_of_a_login_to_another() {
+    let workos = FakeWorkOs::start().await;
+    let policies = format!(
+        r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
+            "clientId": "{CLIENT_ID}", "clientSecret": "{API_KEY}", "apiUrl": "{}" }} }} }},
+            {{"name": "access", "policyType": "mcp-access-inbound",
+              "handler": {{"options": {{ "organizations": ["{ORGANIZATION}"] }} }} }}]}}"#,
+        workos.base()
+    );
+    let options = Options { policies: Some(policies), access: Some(""), ..Options::default() };
+    let gateway = TestGateway::start_with(options).await;
+    workos.follow(Arc::clone(&gateway.clock) as _);
+    let mut home = connect(&gateway, &Browser::new()).await;
+    assert_eq!(home.call().await, StatusCode::BAD_GATEWAY, "let through, to nobody");
+
+    workos.behave(|behaviour| {
+        behaviour.claims = Some(json!({ "org_id": "org_01AWAY" }));
+        behaviour.answer = Some(json!({ "organization_id": "org_01AWAY" }));
+    });
+    let away = Browser::new();
+    let (_, page) = ask(&gateway, &away).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.text);
+    gateway.clock.advance(6);
+    assert_eq!(home.call().await, StatusCode::BAD_GATEWAY);
+
+    workos.behave(|behaviour| (behaviour.claims, behaviour.answer) = (None, None));
+    gateway.clock.advance(NEXT_SYNC);
+    home.refresh().await;
+    assert_eq!(away.get(&page.url).await.status, StatusCode::FORBIDDEN);
 }
 
 // WOS-16, IDP-11

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorward::crypto::SecretHash;
 use doorward::domain::browser::BrowserLogin;
-use doorward::domain::{BrowserId, Grant, GrantId, LoginSession, LoginSessionId, UnixTime};
+use doorward::domain::{BrowserId, Grant, GrantId, LoginSession, LoginSessionId, Person, UnixTime};
 use doorward::store::{NewLoginSession, Store};
 use futures_util::future::join_all;
 use rstest::rstest;
@@ -15,7 +15,7 @@ const LATER: UnixTime = UnixTime(NOW.0 + 400);
 
 async fn begin(store: &Store, id: &str, provider_session: Option<&str>) -> LoginSession {
     let id = LoginSessionId::new(id);
-    let new = NewLoginSession { id: &id, subject: &person(1).id, provider_session };
+    let new = NewLoginSession { id: &id, person: &person(1), provider_session };
     store.begin_login_session(&new, NOW).await.unwrap()
 }
 
@@ -49,6 +49,32 @@ async fn a_second_login_of_the_same_provider_session_shares_its_record(
     assert_eq!((&again.id, again.version), (&first.id, first.version + 1));
     assert_ne!(begin(store, "ls_3", Some("other")).await.id, first.id);
     assert_ne!(begin(store, "ls_4", None).await.id, begin(store, "ls_5", None).await.id);
+}
+
+// IDP-15, WOS-13
+#[rstest]
+#[tokio::test]
+async fn each_login_has_its_own_word_on_the_person(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::open(kind).await;
+    let store = &world.store;
+    let told = |organization: &str| Person { organization_id: Some(organization.to_owned()), ..person(1) };
+    let (home, away) = (begin(store, "ls_1", Some("home")).await, begin(store, "ls_2", Some("away")).await);
+    for (session, organization) in [(&home, "org_home"), (&away, "org_away")] {
+        store.describe_login_session(&session.id, &told(organization)).await.unwrap();
+        store.save_person(&told(organization), NOW).await.unwrap();
+    }
+    approved_as(store, &of_session("g", &home)).await;
+    let subject = &person(1).id;
+    let of = async |login| store.person_of_login(subject, login).await.unwrap().unwrap().organization_id.unwrap();
+    assert_eq!(of(Some(&home.id)).await, "org_home");
+    assert_eq!(of(Some(&away.id)).await, "org_away");
+    assert_eq!(of(None).await, "org_away", "what was said last");
+    assert_eq!(of(Some(&LoginSessionId::new("ls_other"))).await, "org_away");
+    let granted = store.person_of_grant(subject, &GrantId::new("g")).await.unwrap().unwrap();
+    assert_eq!(granted.organization_id.as_deref(), Some("org_home"));
+    let strangers = store.person_of_grant(subject, &GrantId::new("other")).await.unwrap().unwrap();
+    assert_eq!(strangers.organization_id.as_deref(), Some("org_away"));
+    assert!(store.person_of_login(&person(2).id, Some(&home.id)).await.unwrap().is_none());
 }
 
 // IDP-12, STORE-5
