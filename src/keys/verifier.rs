@@ -17,6 +17,9 @@ use crate::oauth::scope::ScopeSet;
 const CACHED_TOKENS: u64 = 50_000;
 /// More bytes than any token of ours has.
 const MAX_TOKEN: usize = 8 * 1024;
+/// The longest life that can be configured, in seconds. Longer ones were signed by a thief of the key, for the time after
+/// it is gone.
+const LONGEST_LIFE: i64 = 24 * 3600;
 
 /// A token that is good now, for the route it was checked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +65,16 @@ impl TokenRefusal {
 pub struct AccessTokenVerifier {
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
-    cache: Cache<SecretHash, Arc<VerifiedToken>>,
+    cache: Cache<SecretHash, Signed>,
     /// Grants with a token that was seen for the first time, until somebody takes note.
     used: DashSet<GrantId>,
+}
+
+/// A token and the key that signed it.
+#[derive(Clone)]
+struct Signed {
+    token: Arc<VerifiedToken>,
+    key: Arc<str>,
 }
 
 impl AccessTokenVerifier {
@@ -130,10 +140,15 @@ impl AccessTokenVerifier {
             return Err(TokenRefusal::Foreign);
         }
         let hash = SecretHash::from_digest(sha256(token.as_bytes()));
-        if let Some(verified) = self.cache.get(&hash) {
-            return Ok(verified);
+        // A key that was taken out takes with it what it signed.
+        if let Some(signed) = self.cache.get(&hash).filter(|signed| self.keys.knows(&signed.key)) {
+            return Ok(signed.token);
         }
         let claims = verify_signature(&self.keys, token).ok_or(TokenRefusal::Foreign)?;
+        let key = key_id(token).ok_or(TokenRefusal::Foreign)?.into();
+        if claims.exp.saturating_sub(claims.iat) > LONGEST_LIFE {
+            return Err(TokenRefusal::Foreign);
+        }
         let verified = Arc::new(VerifiedToken {
             issuer: claims.iss,
             subject: SubjectId::new(claims.sub),
@@ -143,7 +158,7 @@ impl AccessTokenVerifier {
             scope: ScopeSet::parse(&claims.scope),
             expires_at: UnixTime(claims.exp),
         });
-        self.cache.insert(hash, Arc::clone(&verified));
+        self.cache.insert(hash, Signed { token: Arc::clone(&verified), key });
         self.used.insert(verified.grant.clone());
         Ok(verified)
     }
@@ -224,6 +239,30 @@ mod tests {
         let expected =
             ["token_foreign", "token_expired", "token_wrong_audience", "token_wrong_issuer", "token_revoked"];
         assert_eq!(codes, expected);
+    }
+
+    // SEC-3, SEC-9
+    #[tokio::test]
+    async fn a_key_that_was_taken_out_takes_with_it_what_it_signed_and_no_token_outlives_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            crate::store::Store::open(&format!("sqlite://{}", folder.path().join("k.db").display())).await.unwrap();
+        let sealer = crate::crypto::Sealer::new(&[crate::crypto::KeyMaterial::new([1; 32])]).unwrap();
+        let random = crate::domain::SystemRandom;
+        let keys = Keys::load(&store, &sealer, SigningAlg::Es256, &random, UnixTime(1_000)).await.unwrap();
+        let keys = Arc::new(keys);
+        let issuer = AccessTokenIssuer::new(Arc::clone(&keys));
+        let verifier = AccessTokenVerifier::new(Arc::clone(&keys), Arc::new(Revocations::default()));
+        let check = |token: &str| verifier.verify(token, ORIGIN, "/mcp/a", UnixTime(1_500)).map(|_| ());
+        let token = issuer.issue(&claims()).unwrap();
+        assert_eq!(check(&token), Ok(()));
+        let for_ever = issuer.issue(&AccessTokenClaims { exp: 1_100 + LONGEST_LIFE + 1, ..claims() }).unwrap();
+        assert_eq!(check(&for_ever), Err(TokenRefusal::Foreign));
+
+        crate::keys::rotation::rotate(&store, &sealer, &random, UnixTime(1_000)).await.unwrap();
+        store.purge_keys(UnixTime(100_000)).await.unwrap();
+        keys.reload().await.unwrap();
+        assert_eq!(check(&token), Err(TokenRefusal::Foreign));
     }
 
     // SEC-9
