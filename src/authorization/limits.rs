@@ -100,7 +100,10 @@ impl AuthorizationServer {
         let Some(token) = sent("refresh_token").or_else(|| sent("token")) else { return Ok(None) };
         match self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
             Some(refresh) => Ok(Some(refresh.grant)),
-            None => Ok(self.issuer.claims_of_own_token(token).map(|claims| GrantId::new(claims.sid))),
+            None => {
+                let claims = self.issuer.claims_of_own_token(token, self.now()).await;
+                Ok(claims.map(|claims| GrantId::new(claims.sid)))
+            }
         }
     }
 }

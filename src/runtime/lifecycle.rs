@@ -23,7 +23,7 @@ use crate::config::{Diagnostics, Loaded};
 use crate::crypto::KeyMaterial;
 use crate::demo::DemoServer;
 use crate::domain::Places;
-use crate::keys::{AssertionVerifier, REMEMBERED};
+use crate::keys::AssertionVerifier;
 use crate::oauth::scope::ScopeSet;
 use crate::web::{SharedGateway, router};
 
