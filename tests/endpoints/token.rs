@@ -251,6 +251,14 @@ async fn a_client_with_a_key_proves_itself_by_an_assertion_for_our_issuer_once()
     // The path issuer is ours as well; the code is spent by now, which is a matter of the grant.
     let path = sign(json!({ "aud": gateway.resource("one"), "jti": "2" }), Algorithm::ES256);
     oauth_error(redeem(&path).await, 400, "invalid_grant").await;
+    // A client's clock may be a minute ahead, and behind; its assertion is remembered for that long as well.
+    let ahead = sign(json!({ "nbf": now + 30, "exp": now + 330, "jti": "3" }), Algorithm::ES256);
+    oauth_error(redeem(&ahead).await, 400, "invalid_grant").await;
+    let behind = sign(json!({ "exp": now - 30, "jti": "4" }), Algorithm::ES256);
+    oauth_error(redeem(&behind).await, 400, "invalid_grant").await;
+    let present = doorward::domain::Clock::now(&*gateway.clock);
+    gateway.assembly.store.purge(present, std::time::Duration::from_secs(86_400), 100).await.unwrap();
+    oauth_error(redeem(&behind).await, 401, "invalid_client").await;
 }
 
 // DISC-13
