@@ -98,12 +98,10 @@ impl AuthorizationServer {
             return Ok(self.store.code(&SecretHash::of(code.as_bytes())).await?.map(|code| code.grant));
         }
         let Some(token) = sent("refresh_token").or_else(|| sent("token")) else { return Ok(None) };
-        match self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
-            Some(refresh) => Ok(Some(refresh.grant)),
-            None => {
-                let claims = self.issuer.claims_of_own_token(token, self.now()).await;
-                Ok(claims.map(|claims| GrantId::new(claims.sid)))
-            }
+        if let Some(refresh) = self.store.refresh_token(&SecretHash::of(token.as_bytes())).await? {
+            return Ok(Some(refresh.grant));
         }
+        let claims = self.issuer.claims_of_own_token(token, self.now()).await;
+        Ok(claims.map(|claims| GrantId::new(claims.sid)))
     }
 }

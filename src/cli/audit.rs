@@ -57,8 +57,8 @@ impl AuditArgs {
 
 /// A record for people: when, what, and what applies of the rest.
 fn line(entry: &AuditEntry) -> String {
-    let mut text = moment(jiff::Timestamp::from_second(entry.at).ok());
-    text.push_str(&format!("  {} {}", entry.event, entry.outcome.as_deref().unwrap_or_default()));
+    let at = moment(jiff::Timestamp::from_second(entry.at).ok());
+    let mut words = vec![at, entry.event.clone(), entry.outcome.clone().unwrap_or_default()];
     let parts = [
         ("subject", &entry.subject_id),
         ("client", &entry.client_id),
@@ -71,11 +71,10 @@ fn line(entry: &AuditEntry) -> String {
     ];
     for (name, value) in parts {
         if let Some(value) = value {
-            text.push_str(&format!(" {name}={}", value.escape_debug()));
+            words.push(format!("{name}={}", value.escape_debug()));
         }
     }
-    text.push('\n');
-    text
+    words.join(" ") + "\n"
 }
 
 async fn export(args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::grants::all_grants;
 use super::operator::{Acts, StoreArgs, moment, table};
 use crate::domain::{ClientId, Clock as _, GrantId, SystemClock, UnixTime};
+use crate::oauth::redirect_uri::RedirectUri;
 use crate::store::{AuditRecord, GrantFilter, ListedClient, RevocationReason, Store};
 
 /// List, show and delete clients
@@ -60,7 +61,7 @@ fn described(listed: &ListedClient, grants: usize) -> Value {
     json!({
         "id": client.id,
         "name": client.name,
-        "redirectHosts": client.redirect_uris.iter().map(|uri| uri.display_host()).collect::<Vec<_>>(),
+        "redirectHosts": client.redirect_uris.iter().map(RedirectUri::display_host).collect::<Vec<_>>(),
         "authMethod": client.auth_method.as_str(),
         "registeredAt": time(listed.created_at),
         "lastUsedAt": time(listed.last_used_at),
@@ -118,7 +119,9 @@ async fn show(id: &str, args: &StoreArgs, out: &mut impl Write) -> anyhow::Resul
     };
     answer["grants"] = serde_json::to_value(&grants)?;
     let members = answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "grants");
-    let text: String = members.map(|(name, value)| format!("{name}: {}\n", printable(&value.to_string()))).collect();
+    let lines: Vec<String> =
+        members.map(|(name, value)| format!("{name}: {}", printable(&value.to_string()))).collect();
+    let text = lines.join("\n") + "\n";
     args.answer(out, &answer, &text)?;
     Ok(ExitCode::SUCCESS)
 }
