@@ -80,3 +80,31 @@ impl AssertionKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+    use rstest::rstest;
+
+    use super::*;
+
+    // IDP-9
+    #[rstest]
+    #[case(&rcgen::PKCS_ECDSA_P256_SHA256, Algorithm::ES256)]
+    #[case(&rcgen::PKCS_ECDSA_P384_SHA384, Algorithm::ES384)]
+    #[case(&rcgen::PKCS_ED25519, Algorithm::EdDSA)]
+    fn the_key_decides_the_algorithm(#[case] kind: &'static rcgen::SignatureAlgorithm, #[case] algorithm: Algorithm) {
+        let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+        let key = AssertionKey::from_pem(&pair.serialize_pem()).unwrap();
+        let jwt = key.sign_jwt(Some("k1"), &json!({ "sub": "a" })).unwrap();
+        let public = match algorithm {
+            Algorithm::EdDSA => DecodingKey::from_ed_der(pair.public_key_raw()),
+            _ => DecodingKey::from_ec_der(pair.public_key_raw()),
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.required_spec_claims.clear();
+        let token = decode::<Value>(&jwt, &public, &validation).unwrap();
+        assert_eq!((token.header.kid.as_deref(), &token.claims["sub"]), (Some("k1"), &json!("a")));
+        assert!(!format!("{key:?}").contains(&pair.serialize_pem()[40..80]));
+    }
+}
