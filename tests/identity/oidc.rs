@@ -105,8 +105,8 @@ fn provider(fake: &FakeOidc, client: &reqwest::Client, change: impl FnOnce(&mut 
     Oidc::new(options, "openid profile email".to_owned(), &browser_login, client.clone(), clock, random)
 }
 
-fn endpoint(fake: &FakeOidc, path: &str) -> Option<Url> {
-    Some(Url::parse(&format!("{}{path}", fake.base())).unwrap())
+fn endpoint(fake: &FakeOidc, path: &str) -> Url {
+    Url::parse(&format!("{}{path}", fake.base())).unwrap()
 }
 
 fn start() -> LoginStart<'static> {
@@ -183,11 +183,11 @@ async fn without_discovery_all_endpoints_can_be_given() {
     let client = Outbound::new(&OutboundSettings::default()).unwrap().trusted_client().clone();
     let oidc = provider(&fake, &client, |options| {
         options.endpoints = OidcEndpoints {
-            authorization: endpoint(&fake, "/authorize"),
-            token: endpoint(&fake, "/token"),
-            jwks: endpoint(&fake, "/jwks"),
+            authorization: Some(endpoint(&fake, "/authorize")),
+            token: Some(endpoint(&fake, "/token")),
+            jwks: Some(endpoint(&fake, "/jwks")),
             userinfo: None,
-            end_session: endpoint(&fake, "/elsewhere?a=b"),
+            end_session: Some(endpoint(&fake, "/elsewhere?a=b")),
         };
     });
     let bench = Bench { fake, oidc, client };
@@ -219,7 +219,7 @@ async fn each_endpoint_can_be_overridden(
 ) {
     let fake = FakeOidc::start().await;
     let client = Outbound::new(&OutboundSettings::default()).unwrap().trusted_client().clone();
-    let own = endpoint(&fake, path);
+    let own = Some(endpoint(&fake, path));
     let oidc = provider(&fake, &client, |options| set(&mut options.endpoints, own));
     let bench = Bench { fake, oidc, client };
     bench.behave(|how| {

@@ -4,6 +4,7 @@
 //! (IDP-2 … IDP-11).
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::result_large_err, reason = "a refusal is an answer, and speed is no matter")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a double stops where it cannot go on")]
 
 use std::collections::HashMap;
