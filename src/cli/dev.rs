@@ -54,6 +54,7 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let folder = args.config_dir.clone().unwrap_or_else(|| args.dir.join("config"));
     let load = {
         let (folder, folderless, dotenv) = (folder.clone(), args.process.folderless.clone(), args.dir.join(".env"));
+        process::warn_if_others_can_read(&dotenv);
         move || {
             let env = ProcessEnv::with_dotenv(&std::fs::read_to_string(&dotenv).unwrap_or_default());
             process::load(&folder, &folderless, &env, Mode::Dev)

@@ -1,7 +1,7 @@
 //! The flags that `serve` and `dev` share (gateway.md §1), and what they are as values.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -117,12 +117,29 @@ pub fn secret_keys(values: &[String], files: &[PathBuf]) -> anyhow::Result<Vec<K
         keys.push(key_material(value).context("--secret-key")?);
     }
     for file in files {
+        warn_if_others_can_read(file);
         let text = std::fs::read_to_string(file).with_context(|| format!("--secret-key-file {}", file.display()))?;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             keys.push(key_material(line).with_context(|| format!("--secret-key-file {}", file.display()))?);
         }
     }
     Ok(keys)
+}
+
+/// SEC-8: says so when a file with secrets in it is open to other accounts of the machine.
+pub fn warn_if_others_can_read(file: &Path) {
+    if others_can_read(file) {
+        tracing::warn!(
+            event = "secret_file_open",
+            file = %file.display(),
+            "other accounts of this machine can read a file with secrets in it: chmod 600"
+        );
+    }
+}
+
+fn others_can_read(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 /// 32 bytes in base64, of either alphabet, padded or not.
@@ -221,5 +238,17 @@ mod tests {
         assert_eq!(cimd_allow("a.example").unwrap(), ("a.example".to_owned(), None));
         assert!(cimd_allow("a.example=10.0.0.0/8").unwrap().1.is_some());
         assert!(cimd_allow("a.example=ten").is_err());
+    }
+
+    // SEC-8
+    #[test]
+    fn a_file_that_other_accounts_can_read_is_told_from_one_that_only_its_owner_and_group_can() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, open) in [(0o600, false), (0o640, false), (0o604, true), (0o644, true)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(others_can_read(file.path()), open, "{mode:o}");
+        }
+        assert!(!others_can_read(Path::new("/there/is/no/such/file")));
     }
 }

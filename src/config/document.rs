@@ -44,6 +44,15 @@ impl Node {
         Self { place, variable: None, kind }
     }
 
+    /// Whether it is a text, or a list of which one is, that came from no variable.
+    pub fn is_written_text(&self) -> bool {
+        match &self.kind {
+            Kind::Text(_) => self.variable.is_none(),
+            Kind::List(items) => items.iter().any(Self::is_written_text),
+            _ => false,
+        }
+    }
+
     pub fn text(place: Place, text: impl Into<String>) -> Self {
         Self::new(place, Kind::Text(text.into()))
     }

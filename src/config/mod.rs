@@ -37,7 +37,7 @@ pub(crate) use routes::upstream_problem;
 pub(crate) use workos::is_https_or_loopback;
 
 use diagnostic::Problems;
-use document::Node;
+use document::{Kind, Node};
 
 /// Who is asking: `dev` may stand in for a login that has no credentials, the others may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,11 @@ pub fn load(folder: &Path, env: &dyn Env, mode: Mode) -> Result<Loaded, Diagnost
     let route_files = route_files(folder, &mut problems);
     let routes = route_files.iter().map(|path| read(path, env, &mut problems)).collect::<Vec<_>>();
     note_ignored(folder, &mut notes);
+    if mode == Mode::Check
+        && let Some(policies) = &policies
+    {
+        note_secrets(policies, &problems, &mut notes);
+    }
     resolve(policies, routes, mode, problems, notes)
 }
 
@@ -148,6 +153,30 @@ fn route_files(folder: &Path, problems: &mut Problems) -> Vec<PathBuf> {
         problems.add("file", place, "there is no `*.oas.json` in the config folder").help("`doorward init` writes one");
     }
     files
+}
+
+/// Options that hold a secret.
+const SECRETS: [&str; 4] = ["clientSecret", "secret", "initialAccessToken", "privateKey"];
+
+/// SEC-8: a secret that is written out, in a file that gets copied and committed, rather than named.
+fn note_secrets(node: &Node, problems: &Problems, notes: &mut Vec<String>) {
+    match &node.kind {
+        Kind::Object(members) => {
+            for member in members {
+                if SECRETS.contains(&member.name.as_str()) && member.value.is_written_text() {
+                    notes.push(format!(
+                        "policies.json:{}: `{}` is written out: keep it in a variable and write `$env(NAME)`",
+                        problems.line_of(member.place),
+                        member.name
+                    ));
+                } else {
+                    note_secrets(&member.value, problems, notes);
+                }
+            }
+        }
+        Kind::List(items) => items.iter().for_each(|item| note_secrets(item, problems, notes)),
+        _ => {}
+    }
 }
 
 /// Parts of a Zuplo project that have no meaning here are named once.

@@ -199,3 +199,29 @@ fn in_dev_a_half_set_pair_is_an_error() {
     1 problem in the configuration
     "#);
 }
+
+// SEC-8
+#[test]
+fn a_secret_that_is_written_out_is_noted_and_not_shown() {
+    let policies = policies_with(
+        r#""gateway": {"initialAccessToken": "written-token", "clients": [
+  {"clientId": "desk", "name": "Desk", "redirectUris": ["https://desk.example.com/cb"],
+   "clientSecret": ["$env(SECRET)", "written-secret-of-at-least-32-characters"]}]}"#,
+    );
+    let routes = routes_with(&item("/mcp/a", "a"));
+    let folder = Folder::new(&[("policies.json", &policies), ("routes.oas.json", &routes)]);
+    let secret = [("SECRET", "sk_test_01234567890123456789012345678901")];
+    let loaded = folder.load(&secret, Mode::Check).unwrap();
+    let noted: Vec<_> = loaded.notes.iter().filter(|note| note.contains("written out")).collect();
+    assert_eq!(
+        noted,
+        [
+            "policies.json:3: `initialAccessToken` is written out: keep it in a variable and write `$env(NAME)`",
+            "policies.json:5: `clientSecret` is written out: keep it in a variable and write `$env(NAME)`",
+        ]
+    );
+    let shown = format!("{:?}", loaded.config);
+    for secret in ["written-token", "written-secret", "sk_test_0123"] {
+        assert!(!shown.contains(secret), "{secret} is in the configuration as it prints");
+    }
+}
