@@ -16,7 +16,7 @@ fn root() -> PathBuf {
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths: Vec<PathBuf> =
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
-    for folder in ["docs", "docs/decisions"] {
+    for folder in ["docs", "docs/decisions", "docs/policies"] {
         for entry in fs::read_dir(root().join(folder)).expect("the documents are there").flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "md") {
                 paths.push(entry.path());
@@ -82,11 +82,14 @@ fn has_anchor(path: &Path, wanted: &str) -> bool {
 }
 
 fn help_of(subcommand: &str) -> String {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_doorward")).args([subcommand, "--help"]).output().expect("the binary starts");
+    let words = subcommand.split(' ').chain(["--help"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_doorward")).args(words).output().expect("the binary starts");
     assert!(output.status.success(), "doorward {subcommand} --help failed");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Commands that have subcommands of their own.
+const GROUPS: [&str; 4] = ["keys", "clients", "grants", "audit"];
 
 /// `(subcommand, flags)` of every doorward command line in a shell block; a `\` joins lines.
 fn command_lines(block: &str) -> Vec<(String, BTreeSet<String>)> {
@@ -100,7 +103,10 @@ fn command_lines(block: &str) -> Vec<(String, BTreeSet<String>)> {
                 .or_else(|| line.split_once("doorward:latest "))
                 .or_else(|| line.trim_start().split_once("doorward ").filter(|(before, _)| before.is_empty()))?;
             let mut words = arguments.split_whitespace();
-            let subcommand = words.next()?.to_owned();
+            let mut subcommand = words.next()?.to_owned();
+            if GROUPS.contains(&subcommand.as_str()) {
+                subcommand = format!("{subcommand} {}", words.next()?);
+            }
             let flags = words
                 .filter(|word| word.starts_with("--"))
                 .map(|word| word.split('=').next().unwrap_or(word).to_owned())
