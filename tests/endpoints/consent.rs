@@ -1,11 +1,12 @@
 //! Consent that cannot be skipped, forged or stolen (CONS), and the callback before it (IDP-1).
 
 use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::browser::{Browser, param_of};
+use crate::support::browser::{Browser, Page, param_of};
 use crate::support::flow::{REDIRECT, TestClient};
-use crate::support::gateway::{Options, TestGateway};
+use crate::support::gateway::{Options, TestGateway, load};
 
 // CONS-1, CONS-2, CONS-5
 #[tokio::test]
@@ -295,4 +296,117 @@ async fn consent_is_remembered_only_for_a_confidential_web_client_and_never_for_
     ];
     crate::support::flow::post_form(&web.http, &gateway.url("/oauth/revoke"), &fields).await;
     assert_eq!(visit(&web, "two", "none").await, StatusCode::OK);
+}
+
+const SECRET: &str = "a-long-enough-secret-value-123456";
+
+/// A gateway with two scopes and the client `web`, which has these redirect URIs and remembers as the option says.
+async fn with_web_client(remember: bool, authentication: &str, redirect_uris: &[&str]) -> TestGateway {
+    let redirect_uris = json!(redirect_uris);
+    let gateway = format!(
+        r#""rememberConsent": {remember}, "scopes": {{ "mcp:tools": [], "mcp:write": ["mcp:tools"] }},
+        "clients": [{{ "clientId": "web", {authentication}, "redirectUris": {redirect_uris} }}]"#
+    );
+    TestGateway::start_with(Options { gateway, ..Options::default() }).await
+}
+
+fn web_client<'g>(gateway: &'g TestGateway, redirect_uri: &str) -> TestClient<'g> {
+    TestClient {
+        gateway,
+        http: crate::support::browser::client(),
+        id: "web".to_owned(),
+        redirect_uri: redirect_uri.to_owned(),
+        secret: Some(SECRET.to_owned()),
+    }
+}
+
+/// The consent page as a browser asks for it that nobody sent there.
+async fn own_visit(browser: &Browser, url: &str) -> Page {
+    browser.get_with(url, &[("sec-fetch-site", "none")]).await
+}
+
+// CONS-3, SCOPE-6
+#[tokio::test]
+async fn a_remembered_consent_covers_what_was_approved_and_no_more() {
+    const HTTPS: &str = "https://app.example/cb";
+    let gateway = with_web_client(true, &format!("\"clientSecret\": \"{SECRET}\""), &[HTTPS]).await;
+    let web = web_client(&gateway, HTTPS);
+    let browser = Browser::new();
+    let visit = async |scope: &str| {
+        let to_consent = browser.get(&web.authorize_url("one", &[("scope", scope)])).await;
+        own_visit(&browser, to_consent.redirect()).await
+    };
+    let page = web.consent_page(&browser, &web.authorize_url("one", &[("scope", "mcp:tools")]), "admin").await;
+    web.decide(&browser, &page, "approve").await.param("code").unwrap();
+    assert!(visit("mcp:tools").await.param("code").is_some());
+    for more in ["mcp:write", "mcp:tools mcp:write"] {
+        let asked = visit(more).await;
+        assert_eq!((asked.status, asked.location.as_deref()), (StatusCode::OK, None), "{more}");
+    }
+    web.decide(&browser, &visit("mcp:tools mcp:write").await, "approve").await.param("code").unwrap();
+    for no_more in ["mcp:tools mcp:write", "mcp:tools"] {
+        assert!(visit(no_more).await.param("code").is_some(), "{no_more}");
+    }
+}
+
+// CONS-2, CONS-3
+#[rstest]
+#[case::that_is_not_to_be_remembered(false, "\"clientSecret\": \"a-long-enough-secret-value-123456\"", &["https://app.example/cb"])]
+#[case::that_is_public(true, "\"authMethod\": \"none\"", &["https://app.example/cb"])]
+#[case::that_has_one_redirect_that_is_not_https(
+    true,
+    "\"clientSecret\": \"a-long-enough-secret-value-123456\"",
+    &["https://app.example/cb", "http://127.0.0.1:7777/cb"]
+)]
+#[tokio::test]
+async fn consent_is_asked_each_time_of_a_client(
+    #[case] remember: bool,
+    #[case] authentication: &str,
+    #[case] redirect_uris: &[&str],
+) {
+    let gateway = with_web_client(remember, authentication, redirect_uris).await;
+    let web = web_client(&gateway, redirect_uris[0]);
+    let browser = Browser::new();
+    let page = web.consent_page(&browser, &web.authorize_url("one", &[]), "admin").await;
+    web.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let to_consent = browser.get(&web.authorize_url("one", &[])).await;
+    let asked = own_visit(&browser, to_consent.redirect()).await;
+    assert_eq!((asked.status, asked.location.as_deref()), (StatusCode::OK, None));
+}
+
+// CONS-3, CONS-9: the page was opened for one person, and another has signed in since.
+#[tokio::test]
+async fn what_one_person_approved_is_not_approved_for_the_next_one_in_their_browser() {
+    const HTTPS: &str = "https://app.example/cb";
+    let gateway = with_web_client(true, &format!("\"clientSecret\": \"{SECRET}\""), &[HTTPS]).await;
+    let web = web_client(&gateway, HTTPS);
+    let browser = Browser::new();
+    let page = web.consent_page(&browser, &web.authorize_url("one", &[]), "admin").await;
+    web.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let waiting = browser.get(&web.authorize_url("one", &[])).await;
+    let other = web.consent_page(&browser, &web.authorize_url("two", &[]), "admin").await;
+    let switched = web.decide(&browser, &other, "switch").await;
+    web.log_in(&browser, switched.redirect(), "member").await;
+    let asked = own_visit(&browser, waiting.redirect()).await;
+    assert_eq!((asked.status, asked.location.as_deref()), (StatusCode::OK, None));
+}
+
+// CONS-3
+#[tokio::test]
+async fn consent_that_was_remembered_is_asked_again_once_the_option_is_off() {
+    const HTTPS: &str = "https://app.example/cb";
+    let gateway = with_web_client(true, &format!("\"clientSecret\": \"{SECRET}\""), &[HTTPS]).await;
+    let web = web_client(&gateway, HTTPS);
+    let browser = Browser::new();
+    let page = web.consent_page(&browser, &web.authorize_url("one", &[]), "admin").await;
+    web.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let file = gateway.folder().join("config/policies.json");
+    let policies = std::fs::read_to_string(&file).unwrap();
+    assert!(policies.contains("\"rememberConsent\": true"));
+    let policies = policies.replace("\"rememberConsent\": true", "\"rememberConsent\": false");
+    let off = load(&Options { policies: Some(policies), ..Options::default() }, gateway.folder());
+    gateway.assembly.install(gateway.assembly.gateway(off));
+    let to_consent = browser.get(&web.authorize_url("one", &[])).await;
+    let asked = own_visit(&browser, to_consent.redirect()).await;
+    assert_eq!((asked.status, asked.location.as_deref()), (StatusCode::OK, None));
 }
