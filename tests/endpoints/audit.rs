@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::support::browser::Browser;
-use crate::support::flow::{TestClient, oauth_error};
+use crate::support::flow::{TestClient, oauth_error, post_form};
 use crate::support::gateway::{Options, TestGateway};
 
 async fn trail(gateway: &TestGateway) -> Vec<AuditEntry> {
@@ -117,4 +117,66 @@ async fn a_token_that_was_issued_and_never_used_since_can_be_told() {
     assert!(is_unused().await, "the new one has not come back");
     client.call("one", text(&next, "access_token")).await;
     assert!(!is_unused().await);
+}
+
+// REV-6, IDP-6
+#[tokio::test]
+async fn every_refused_consent_is_recorded_with_who_refused_what_and_where() {
+    let access = Some(r#""roles": ["admin"]"#);
+    let gateway = TestGateway::start_with(Options { access, ..Options::default() }).await;
+    let client = TestClient::register(&gateway).await;
+    let start = Browser::new().get(&client.authorize_url("one", &[])).await;
+    let fields = [("transaction", start.field("transaction")), ("decision", "cancel".to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    Browser::new().post(&gateway.url("/oauth/consent"), &fields).await;
+    let browser = Browser::new();
+    let page = client.consent_page(&browser, &client.authorize_url("two", &[]), "admin").await;
+    client.decide(&browser, &page, "cancel").await;
+    client.consent_page(&Browser::new(), &client.authorize_url("one", &[]), "guest").await;
+
+    let entries = trail(&gateway).await;
+    let denied: Vec<_> = entries.iter().filter(|entry| entry.event == "mcp_auth_consent_denied").collect();
+    let told: Vec<_> = denied
+        .iter()
+        .map(|entry| (entry.reason.as_deref(), entry.route.as_deref(), entry.subject_id.is_some()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some("person"), Some("/mcp/one"), false),
+            (Some("person"), Some("/mcp/two"), true),
+            (Some("access_role"), Some("/mcp/one"), true),
+        ]
+    );
+    assert!(denied.iter().all(|entry| entry.client_id.as_deref() == Some(client.id.as_str())));
+    assert_ne!(denied[1].subject_id, denied[2].subject_id);
+}
+
+// REV-6, REV-1
+#[tokio::test]
+async fn sign_ins_registrations_and_revocations_are_recorded_with_what_they_are_about() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let tokens = client.connect("one").await;
+    let fields = [("client_id", client.id.as_str()), ("token", text(&tokens, "refresh_token"))];
+    post_form(&client.http, &gateway.url("/oauth/revoke"), &fields).await;
+    let entries = trail(&gateway).await;
+    let of = |event: &str| entries.iter().find(|entry| entry.event == event).unwrap();
+    let signed_in = of("mcp_auth_login_succeeded");
+    assert!(signed_in.subject_id.is_some() && signed_in.client_id.as_deref() == Some(client.id.as_str()));
+    assert_eq!((signed_in.route.as_deref(), signed_in.reason.as_deref()), (Some("/mcp/one"), None));
+    assert_eq!(of("mcp_auth_client_registered").client_id.as_deref(), Some(client.id.as_str()));
+    let revoked = of("mcp_auth_grant_revoked");
+    assert_eq!((revoked.outcome.as_deref(), revoked.reason.as_deref()), (Some("success"), Some("client")));
+    assert!(revoked.grant_id.is_some() && revoked.subject_id == signed_in.subject_id && revoked.peer.is_some());
+}
+
+// REV-6, OPS-11
+#[tokio::test]
+async fn an_approval_that_nobody_gave_is_recorded_as_such() {
+    let gateway = TestGateway::start_with(Options { auto_approve: true, ..Options::default() }).await;
+    let client = TestClient::register(&gateway).await;
+    Browser::new().get(&client.authorize_url("one", &[])).await.param("code").unwrap();
+    let entries = trail(&gateway).await;
+    assert!(entries.iter().any(|entry| entry.reason.as_deref() == Some("auto_approve")));
 }

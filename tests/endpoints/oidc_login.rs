@@ -107,7 +107,7 @@ async fn another_issuer_on_the_callback_stops_before_the_code_is_given_away() {
     }
 }
 
-// IDP-6
+// IDP-6, REV-6
 #[tokio::test]
 async fn a_refusal_at_the_provider_reaches_the_client_without_the_provider_s_words() {
     let world = World::new().await;
@@ -120,6 +120,10 @@ async fn a_refusal_at_the_provider_reaches_the_client_without_the_provider_s_wor
     assert_eq!(back.param("state").as_deref(), Some("st-1"));
     assert_eq!(back.param("iss").as_deref(), Some(world.gateway.origin.as_str()));
     assert!(!back.redirect().contains("canary"));
+    let entries = world.gateway.assembly.store.audit_tail(100).await.unwrap();
+    let denied = entries.iter().find(|entry| entry.event == "mcp_auth_consent_denied").unwrap();
+    assert_eq!(denied.client_id.as_deref(), Some(client.id.as_str()));
+    assert_eq!((denied.route.as_deref(), denied.reason.as_deref()), (Some("/mcp/one"), Some("provider")));
 }
 
 // IDP-8, IDP-10
