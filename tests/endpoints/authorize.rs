@@ -256,3 +256,18 @@ async fn nothing_of_the_clients_request_reaches_the_provider() {
     assert!(state.len() >= 43 && state != "mine");
     assert!(!page.redirect().contains("victim") && !page.redirect().contains("prompt"));
 }
+
+// AUTHZ-13
+#[tokio::test]
+async fn state_may_have_4096_bytes_and_not_one_more() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let (longest, too_long) = ("s".repeat(4096), "s".repeat(4097));
+    let page = client.consent_page(&browser, &client.authorize_url("one", &[("state", &longest)]), "admin").await;
+    assert_eq!(client.decide(&browser, &page, "approve").await.param("state"), Some(longest.clone()));
+    let refused = browser.get(&client.authorize_url("one", &[("state", &too_long)])).await;
+    assert_eq!((refused.param("error").as_deref(), refused.param("state")), (Some("invalid_request"), None));
+    let otherwise = [("state", longest.as_str()), ("response_type", "token")];
+    assert_eq!(browser.get(&client.authorize_url("one", &otherwise)).await.param("state"), Some(longest.clone()));
+}

@@ -15,6 +15,8 @@ use crate::support::document_host::{DOCUMENT_URL, Host, Reply};
 use crate::support::flow::{REDIRECT, TestClient, oauth_error, post_form};
 use crate::support::gateway::{Options, TestGateway};
 
+/// How far ahead an assertion may end, in seconds.
+const LONGEST_LIFE: i64 = 300;
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A key pair of a client, as P-256.
@@ -281,4 +283,57 @@ async fn a_client_whose_document_names_its_keys_may_rotate_them_and_must_use_the
     let claims =
         json!({ "iss": DOCUMENT_URL, "sub": DOCUMENT_URL, "aud": gateway.origin, "exp": now + 60, "jti": "1" });
     oauth_error(knock_with(&gateway, &new.sign(&claims)).await, 503, "temporarily_unavailable").await;
+}
+
+// CODE-4: every bound at its second, and at its byte.
+#[tokio::test]
+async fn an_assertion_is_good_from_a_minute_before_to_a_minute_after_its_time_and_lives_for_so_long_at_most() {
+    let gateway = TestGateway::start().await;
+    gateway.clock.stop();
+    let key = Key::new("k");
+    let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] } });
+    let client = TestClient::register_with(&gateway, &body).await;
+    let now = doorward::domain::Clock::now(&*gateway.clock).0;
+    let good = json!({ "iss": client.id, "sub": client.id, "aud": gateway.origin, "exp": now + 60 });
+    for (name, last_good, first_bad) in [
+        ("exp", json!(now - 59), json!(now - 60)),
+        ("exp", json!(now + LONGEST_LIFE + 60), json!(now + LONGEST_LIFE + 61)),
+        ("nbf", json!(now + 60), json!(now + 61)),
+        ("jti", json!("j".repeat(512)), json!("j".repeat(513))),
+        ("jti", json!("j"), json!("")),
+        ("aud", json!(gateway.resource("one")), json!(gateway.resource("three"))),
+        ("aud", json!([gateway.origin]), json!([gateway.origin, "https://elsewhere.example"])),
+        ("sub", json!(client.id), json!("somebody")),
+        ("iss", json!(client.id), json!("somebody")),
+    ] {
+        let knock = async |value: &Value| {
+            let mut claims = good.clone();
+            claims["jti"] = base64url(&sha256(format!("{name} {value}").as_bytes())).into();
+            claims[name] = value.clone();
+            knock_with(&gateway, &key.sign(&claims)).await
+        };
+        let_in(knock(&last_good).await).await;
+        refused(knock(&first_bad).await).await;
+    }
+}
+
+// CODE-4: it is forgotten when it can come back no more, and not before.
+#[tokio::test]
+async fn a_spent_assertion_is_remembered_for_as_long_as_it_could_come_back() {
+    let gateway = TestGateway::start().await;
+    gateway.clock.stop();
+    let key = Key::new("k");
+    let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] } });
+    let client = TestClient::register_with(&gateway, &body).await;
+    let now = doorward::domain::Clock::now(&*gateway.clock).0;
+    let claims = json!({ "iss": client.id, "sub": client.id, "aud": gateway.origin, "exp": now + 60, "jti": "1" });
+    let assertion = key.sign(&claims);
+    let_in(knock_with(&gateway, &assertion).await).await;
+    for later in [60, 59] {
+        gateway.clock.advance(later);
+        let store = &gateway.assembly.store;
+        let now = doorward::domain::Clock::now(&*gateway.clock);
+        store.purge(now, std::time::Duration::from_secs(3600), 100).await.unwrap();
+        refused(knock_with(&gateway, &assertion).await).await;
+    }
 }

@@ -319,3 +319,16 @@ async fn whatever_is_sent_a_description_keeps_to_its_characters_and_ends_with_a_
     let description = body["error_description"].as_str().unwrap();
     assert!(description.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{description:?}");
 }
+
+// CODE-5
+#[tokio::test]
+async fn a_code_is_over_in_its_sixtieth_second() {
+    let gateway = TestGateway::start().await;
+    gateway.clock.stop();
+    let client = TestClient::register(&gateway).await;
+    let (in_time, too_late) = (client.code("one").await, client.code("one").await);
+    gateway.clock.advance(59);
+    assert_eq!(client.redeem(&in_time).await.status(), StatusCode::OK);
+    gateway.clock.advance(1);
+    oauth_error(client.redeem(&too_late).await, 400, "invalid_grant").await;
+}
