@@ -270,3 +270,39 @@ async fn sealing_anew_reaches_every_sealed_column_there_is() {
     let reached: Vec<&str> = doorward::store::SEALED.iter().map(|column| column.table).collect();
     assert_eq!(tables, reached);
 }
+
+// SEC-3
+#[tokio::test]
+async fn sealing_anew_counts_what_was_done_already_and_what_somebody_else_does_meanwhile() {
+    const OTHER_WRITER: &str =
+        "CREATE TRIGGER other_writer BEFORE UPDATE OF sealed ON keys BEGIN SELECT RAISE(IGNORE); END";
+    let gateway = TestGateway::start().await;
+    let url = format!("sqlite://{}", gateway.folder().join("test.db").display());
+    let beside = Store::open_beside(&url).await.unwrap();
+    let counts = async |keys: &[KeyMaterial]| {
+        let tables = reseal(&beside, &Sealer::new(keys).unwrap(), &SystemRandom).await.unwrap();
+        let keys = tables.into_iter().find(|table| table.table == "keys").unwrap();
+        (keys.resealed, keys.untouched, keys.unreadable)
+    };
+    let (old, new, stranger) = (KeyMaterial::new([7; 32]), KeyMaterial::new([8; 32]), KeyMaterial::new([9; 32]));
+    assert_eq!(counts(std::slice::from_ref(&stranger)).await, (0, 0, 4));
+    assert_eq!(counts(std::slice::from_ref(&old)).await, (0, 4, 0));
+    assert_eq!(counts(&[new.clone(), old.clone()]).await, (4, 0, 0));
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query(OTHER_WRITER).execute(&mut database).await.unwrap();
+    assert_eq!(counts(&[stranger, new]).await, (0, 4, 0));
+}
+
+// SEC-3
+#[tokio::test]
+async fn a_store_that_lost_its_current_key_gets_one_beside_the_next() {
+    let gateway = TestGateway::start().await;
+    let (store, sealer) = (&gateway.assembly.store, &gateway.assembly.sealer);
+    let url = format!("sqlite://{}", gateway.folder().join("test.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("DELETE FROM keys WHERE in_force_at IS NOT NULL").execute(&mut database).await.unwrap();
+    let now = gateway.clock.now();
+    rotation::ensure(store, sealer, (KeyKind::Signing, "ES256"), &SystemRandom, now).await.unwrap();
+    let states: Vec<_> = store.keys(KeyKind::Signing).await.unwrap().iter().map(|key| key.state(now)).collect();
+    assert_eq!(states, [KeyState::Current, KeyState::Next]);
+}
