@@ -131,7 +131,8 @@ pub async fn list(store: &Store, now: UnixTime) -> Result<Vec<ListedKey>, KeysEr
     let mut listed = Vec::new();
     for kind in [KeyKind::Signing, KeyKind::Derivation] {
         let mut keys = store.keys(kind).await?;
-        keys.sort_by(|one, other| (&one.algorithm, -one.generation).cmp(&(&other.algorithm, -other.generation)));
+        // The store gives the newest first, and a sort changes nothing among equals.
+        keys.sort_by(|one, other| one.algorithm.cmp(&other.algorithm));
         listed.extend(keys.into_iter().map(|key| ListedKey {
             kind,
             state: key.state(now),

@@ -7,6 +7,7 @@ use doorward::crypto::{base64url, sha256};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use super::documents::gateway_beside;
 use crate::postgres::Postgres;
@@ -336,4 +337,11 @@ async fn a_spent_assertion_is_remembered_for_as_long_as_it_could_come_back() {
         store.purge(now, std::time::Duration::from_secs(3600), 100).await.unwrap();
         refused(knock_with(&gateway, &assertion).await).await;
     }
+    let url = format!("sqlite://{}", gateway.folder().join("test.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    gateway.clock.advance(2);
+    let now = doorward::domain::Clock::now(&*gateway.clock);
+    gateway.assembly.store.purge(now, std::time::Duration::from_secs(3600), 100).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM assertion_ids").fetch_one(&mut database).await.unwrap();
+    assert_eq!(kept, 0);
 }

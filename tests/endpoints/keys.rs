@@ -306,3 +306,26 @@ async fn a_store_that_lost_its_current_key_gets_one_beside_the_next() {
     let states: Vec<_> = store.keys(KeyKind::Signing).await.unwrap().iter().map(|key| key.state(now)).collect();
     assert_eq!(states, [KeyState::Current, KeyState::Next]);
 }
+
+// SEC-3
+#[tokio::test]
+async fn keys_of_two_algorithms_are_listed_by_algorithm_and_each_is_followed_by_its_own() {
+    let gateway = TestGateway::start().await;
+    let (store, sealer, now) = (&gateway.assembly.store, &gateway.assembly.sealer, gateway.clock.now());
+    rotation::ensure(store, sealer, (KeyKind::Signing, "EdDSA"), &SystemRandom, now).await.unwrap();
+    let listed = async || {
+        let listed = rotation::list(store, gateway.clock.now()).await.unwrap();
+        listed.into_iter().filter(|key| key.kind == KeyKind::Signing).map(|key| (key.algorithm, key.state, key.id))
+    };
+    let next: Vec<_> = listed().await.filter(|(_, state, _)| *state == KeyState::Next).map(|key| key.2).collect();
+    gateway.clock.advance(600);
+    rotate(&gateway).await.unwrap();
+    gateway.clock.advance(60);
+    let current: Vec<_> = listed().await.filter(|(_, state, _)| *state == KeyState::Current).map(|key| key.2).collect();
+    assert_eq!(current, next);
+    let shown: Vec<_> = listed().await.map(|(algorithm, state, _)| (algorithm, state)).collect();
+    let states = [KeyState::Next, KeyState::Current, KeyState::Retired];
+    let expected: Vec<_> =
+        ["ES256", "EdDSA"].iter().flat_map(|name| states.map(|state| ((*name).to_owned(), state))).collect();
+    assert_eq!(shown, expected);
+}
