@@ -410,3 +410,17 @@ async fn consent_that_was_remembered_is_asked_again_once_the_option_is_off() {
     let asked = own_visit(&browser, to_consent.redirect()).await;
     assert_eq!((asked.status, asked.location.as_deref()), (StatusCode::OK, None));
 }
+
+// CONS-16
+#[tokio::test]
+async fn a_claimed_transaction_is_closed_to_another_browser_of_the_same_person() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let (owner, other) = (Browser::new(), Browser::new());
+    let page = client.consent_page(&owner, &client.authorize_url("one", &[]), "admin").await;
+    client.consent_page(&other, &client.authorize_url("one", &[]), "admin").await;
+    assert_eq!(other.get(&page.url).await.status, StatusCode::NOT_FOUND);
+    let before_login = owner.get(&client.authorize_url("two", &[])).await;
+    assert_eq!(other.get(before_login.redirect()).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(owner.get(&page.url).await.status, StatusCode::OK);
+}

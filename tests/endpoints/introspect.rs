@@ -4,7 +4,7 @@ use base64::Engine as _;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::browser::client as http;
+use crate::support::browser::{Browser, client as http};
 use crate::support::flow::{REDIRECT, TestClient, oauth_error, post_form};
 use crate::support::gateway::{Options, TestGateway};
 
@@ -177,4 +177,25 @@ async fn without_resource_servers_there_is_no_introspection_and_none_is_advertis
         assert_eq!(methods, on.then(|| json!(["client_secret_basic", "client_secret_post"])).as_ref());
         assert_eq!(ask(&url, ALL, "x").await.status(), if on { 200 } else { 404 });
     }
+}
+
+// REV-7, SCOPE-5
+#[tokio::test]
+async fn a_token_of_less_scope_than_its_grant_is_described_with_its_own() {
+    let gateway = format!(r#""scopes": {{ "mcp:tools": [], "mcp:write": ["mcp:tools"] }}, {SERVERS}"#);
+    let gateway = TestGateway::start_with(Options { gateway, ..Options::default() }).await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let url = client.authorize_url("one", &[("scope", "mcp:tools mcp:write")]);
+    let page = client.consent_page(&browser, &url, "admin").await;
+    let code = client.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let tokens: Value = client.redeem(&code).await.json().await.unwrap();
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
+        ("scope", "mcp:tools"),
+    ];
+    let narrow: Value = client.token(&fields).await.json().await.unwrap();
+    assert_eq!(told(&gateway, FILES, &tokens["access_token"]).await["scope"], "mcp:tools mcp:write");
+    assert_eq!(told(&gateway, FILES, &narrow["access_token"]).await["scope"], "mcp:tools");
 }

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::fake_oidc::{Behaviour, CLIENT_ID, CLIENT_SECRET, FakeOidc};
-use super::support::browser::{Browser, Page};
+use super::support::browser::{Browser, Page, param_of};
 use super::support::flow::TestClient;
 use super::support::gateway::{Options, TestGateway};
 
@@ -172,4 +172,17 @@ async fn another_account_is_asked_for_at_the_provider_s_login_form() {
     let switched = client.decide(&browser, &consent, "switch").await;
     assert!(switched.redirect().starts_with(&format!("{}/authorize?", world.provider.base())));
     assert_eq!(switched.param("prompt").as_deref(), Some("login"));
+}
+
+// IDP-2, CODE-6
+#[tokio::test]
+async fn each_login_proves_itself_to_the_provider_with_a_verifier_of_its_own() {
+    let world = World::new().await;
+    let client = TestClient::register(&world.gateway).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let left = leave(&client, &Browser::new(), &[]).await;
+        seen.insert(param_of(left.redirect(), "code_challenge").expect("a challenge"));
+    }
+    assert_eq!(seen.len(), 3);
 }
