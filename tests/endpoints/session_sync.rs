@@ -436,3 +436,74 @@ async fn the_providers_token_is_sealed_to_its_row() {
     assert!(sealer.open(&format!("login session:{}", session.id), &sealed).unwrap().starts_with(b"ref_"));
     assert!(sealer.open("login session:ls_another", &sealed).is_err());
 }
+
+// IDP-12, IDP-13: one record for the login session, and the newest token in it.
+#[tokio::test]
+async fn a_new_login_of_the_same_session_ends_the_doubt_about_the_token_before() {
+    let world = World::new().await;
+    world.behave(|behaviour| behaviour.claims = Some(json!({ "sid": "session_01SAME" })));
+    let first = world.connected().await;
+    world.sync_is_due();
+    world.behave(|behaviour| behaviour.lose_refresh_answer = true);
+    assert_eq!(first.try_refresh().await.status(), StatusCode::OK);
+    assert!(world.session(&first).await.in_doubt);
+    world.behave(|behaviour| behaviour.lose_refresh_answer = false);
+
+    let second = world.connected().await;
+    let session = world.session(&second).await;
+    assert_eq!(session.id, world.session(&first).await.id);
+    assert!(!session.in_doubt);
+    world.workos.revoke_sessions();
+    world.sync_is_due();
+    oauth_error(second.try_refresh().await, 400, "invalid_grant").await;
+    assert_eq!(world.workos.management_reads(), 0, "the refusal of a fresh token needs no confirmation");
+}
+
+// WOS-16: an answer that names no session leaves the name that is known.
+#[tokio::test]
+async fn the_name_of_the_providers_session_is_kept_when_an_answer_has_none() {
+    let world = World::new().await;
+    let mut connected = world.connected().await;
+    let named = world.session(&connected).await.provider_session;
+    assert!(named.is_some());
+    world.behave(|behaviour| behaviour.claims = Some(json!({ "sid": null })));
+    world.sync_is_due();
+    connected.refresh().await;
+    let synced = world.session(&connected).await;
+    assert_eq!((synced.provider_session, synced.claimed_at), (named, None));
+    world.behave(|behaviour| behaviour.claims = Some(json!({ "sid": "session_01NEXT" })));
+    world.sync_is_due();
+    connected.refresh().await;
+    assert_eq!(world.session(&connected).await.provider_session.as_deref(), Some("session_01NEXT"));
+}
+
+// WOS-12, REV-6
+#[tokio::test]
+async fn an_impersonated_login_is_recorded_as_one() {
+    for impersonated in [false, true] {
+        let world = World::with(r#", "allowImpersonation": true"#).await;
+        let impersonator = json!({ "email": "support@example.com", "reason": "a ticket" });
+        let answer = if impersonated { json!({ "impersonator": impersonator }) } else { json!({}) };
+        world.behave(|behaviour| behaviour.answer = Some(answer));
+        world.connected().await;
+        let store = &world.gateway.assembly.store;
+        store.settle_audit().await;
+        let entries = store.audit_tail(100).await.unwrap();
+        let login = entries.iter().find(|entry| entry.event == "mcp_auth_login_succeeded").expect("a record");
+        assert_eq!(login.reason.as_deref(), impersonated.then_some("impersonated"));
+    }
+}
+
+// IDP-1, DISC-13: a login that was begun on one origin does not end on another.
+#[tokio::test]
+async fn a_callback_on_another_origin_signs_nobody_in() {
+    let world = World::new().await;
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let back = client.consent_page(&browser, &client.authorize_url("one", &[]), "nobody").await;
+    let elsewhere = back.redirect().replace("//localhost:", "//127.0.0.1:");
+    assert_ne!(elsewhere, back.redirect());
+    let page = browser.get(&elsewhere).await;
+    assert_eq!((page.location, page.status), (None, StatusCode::BAD_REQUEST), "{}", page.text);
+    assert_eq!(world.workos.exchanges().len(), 0, "WorkOS was not asked");
+}
