@@ -244,6 +244,7 @@ async fn a_session_that_workos_ended_ends_the_grants_of_that_login_and_no_other(
     oauth_error(second.try_refresh().await, 400, "invalid_grant").await;
     other_login.refresh().await;
     assert_eq!(world.workos.refreshes(), 2, "once for each login");
+    assert_eq!(world.workos.management_reads(), 0, "a plain refusal needs no confirmation");
     for ended in [&first, &second] {
         let events = world.gateway.assembly.store.audit_events_of(&ended.grant()).await.unwrap();
         assert_eq!(events.iter().filter(|event| *event == "mcp_auth_grant_revoked").count(), 1, "{events:?}");
@@ -359,6 +360,37 @@ async fn roles_and_names_follow_the_provider_without_a_new_login() {
     let person = connected.person().await;
     assert_eq!(person.roles, ["admin"]);
     assert_eq!((person.name.as_deref(), person.email_verified), (Some("Alicia Example"), false));
+}
+
+// IDP-13, WOS-10: an answer that is believed, and says that the person may not come in.
+#[tokio::test]
+async fn a_person_who_left_the_required_organisation_loses_access() {
+    let world = World::with(&format!(r#", "organizationId": "{ORGANIZATION}""#)).await;
+    let mut connected = world.connected().await;
+    world.sync_is_due();
+    connected.refresh().await;
+    world.behave(|behaviour| {
+        behaviour.answer = Some(json!({ "organization_id": "org_01OTHER" }));
+        behaviour.claims = Some(json!({ "org_id": "org_01OTHER" }));
+    });
+    world.sync_is_due();
+    oauth_error(connected.try_refresh().await, 400, "invalid_grant").await;
+    assert_eq!(connected.call().await, StatusCode::UNAUTHORIZED);
+}
+
+// IDP-12: whoever writes does so over what they read.
+#[tokio::test]
+async fn every_change_of_a_login_session_counts() {
+    let world = World::new().await;
+    let mut connected = world.connected().await;
+    assert_eq!(world.session(&connected).await.version, 2, "begun, and its token kept");
+    world.sync_is_due();
+    connected.refresh().await;
+    assert_eq!(world.session(&connected).await.version, 5, "claimed, the next token kept, settled");
+    world.behave(|behaviour| behaviour.fail_refresh = Some((503, String::new())));
+    world.sync_is_due();
+    connected.refresh().await;
+    assert_eq!(world.session(&connected).await.version, 7, "claimed, failed");
 }
 
 // IDP-13: the answer must be about the person who signed in.
