@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use super::admission::Context;
 use super::respond::{self, Trouble};
+use crate::authorization::TokenRequest;
 use crate::oauth::params::Params;
 
 /// The largest form or registration body, in bytes.
@@ -46,6 +47,16 @@ pub async fn form(headers: &HeaderMap, body: Body, context: &Context) -> Result<
     read_form(headers, body)
         .await
         .map_err(|(status, text)| respond::oauth_error(status, "invalid_request", text, context))
+}
+
+/// A client's form as the token, revocation and introspection endpoints read it.
+pub fn token_request<'a>(form: &'a Params, headers: &'a HeaderMap, context: &'a Context) -> TokenRequest<'a> {
+    TokenRequest {
+        form,
+        authorization: headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        origin: &context.origin,
+        peer: context.client_ip,
+    }
 }
 
 /// The form of a page of ours, or the page that says what is wrong with it.

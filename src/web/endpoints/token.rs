@@ -1,10 +1,9 @@
 //! `POST /oauth/token`.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use crate::authorization::TokenRequest;
 use crate::web::admission::Context;
 use crate::web::{extract, respond};
 
@@ -14,12 +13,7 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
         Ok(form) => form,
         Err(response) => return response,
     };
-    let request = TokenRequest {
-        form: &form,
-        authorization: headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
-        origin: &context.origin,
-        peer: context.client_ip,
-    };
+    let request = extract::token_request(&form, &headers, &context);
     match server.token(&request).await {
         Ok(response) => respond::json(StatusCode::OK, &response),
         Err(failure) => respond::token_failure(&failure, &context),
