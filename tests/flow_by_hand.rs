@@ -2,9 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
 
+#[path = "support/ports.rs"]
+mod ports;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -79,7 +82,7 @@ fn the_flow_of_the_document_holds_from_the_first_challenge_to_revocation() {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manual-oauth-testing.md");
     let script = script(&fs::read_to_string(document).expect("the document is readable"));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let port = ports::free_port();
     let _gateway = Gateway::start(folder.path(), port);
 
     let output = Command::new("bash")

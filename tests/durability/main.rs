@@ -5,6 +5,8 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/ports.rs"]
+mod ports;
 
 mod crashes;
 mod operators;

@@ -1,6 +1,5 @@
 //! `doorward dev` as a process, and the journey of a client against it.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,7 +23,7 @@ pub struct Process {
 
 impl Process {
     pub async fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::ports::free_port();
         let mut process = Self {
             child: spawn(folder, port),
             origin: format!("http://localhost:{port}"),

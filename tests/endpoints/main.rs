@@ -11,6 +11,8 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::ports;
+
 mod access;
 mod account;
 mod attacks;

@@ -21,6 +21,8 @@
 )]
 
 mod clients;
+#[path = "../support/ports.rs"]
+mod ports;
 mod process;
 mod rmcp_client;
 mod suites;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Running, free_port, node, python, scratch};
+use crate::ports::free_port;
+use crate::process::{Running, node, python, scratch};
 
 /// Seconds an access token lives in these tests.
 pub const ACCESS_TOKEN_TTL: u64 = 5;

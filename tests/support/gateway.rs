@@ -111,7 +111,7 @@ impl TestGateway {
 
     pub async fn start_with(options: Options) -> Self {
         super::browser::install_crypto();
-        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let socket = TcpListener::bind(("127.0.0.1", super::ports::free_port())).await.expect("a free port");
         let address = socket.local_addr().expect("an address");
         let origin = format!("http://localhost:{}", address.port());
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -6,3 +6,4 @@ pub mod browser;
 pub mod document_host;
 pub mod flow;
 pub mod gateway;
+pub mod ports;

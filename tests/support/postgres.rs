@@ -14,7 +14,6 @@
 )]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,10 +80,7 @@ impl Postgres {
 
     fn start() -> Result<Self, String> {
         let programs = programs()?;
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .map_err(|error| format!("no free loopback port: {error}"))?
-            .port();
+        let port = super::ports::free_port();
         let mut command = if is_root() {
             let mut command = Command::new("runuser");
             command.args(["-u", "nobody", "--", "sh"]);
