@@ -30,18 +30,18 @@ pub use throttle::{Caller, Throttle, Throttled};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use transaction::{AuthorizationRequest, Stage, Transaction, TransactionId};
 
-/// Declares a text identifier: a newtype that keeps one kind of id from being passed for another.
+/// Declares a text identifier: a newtype that keeps one kind of id from being passed for another. Cheap to clone.
 macro_rules! text_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
             #[must_use]
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(text.as_ref().into())
             }
             #[must_use]
             pub fn as_str(&self) -> &str {
