@@ -1,9 +1,9 @@
 //! Authorization requests, as what follows `/oauth/authorize` in the request line; sent as a form when it cannot stand
 //! there (AUTHZ-1 … AUTHZ-4, AUTHZ-7, AUTHZ-12, AUTHZ-13).
 
-use axum::body::Body;
 use doorward::oauth::redirect_uri::RedirectUri;
 use http::{Method, Request, Response, Uri, header};
+use http_body_util::Full;
 use url::Url;
 
 use super::world::{ORIGIN, REDIRECTS, world};
@@ -19,8 +19,8 @@ pub fn run(data: &[u8]) {
     };
     // A fragment is not sent.
     let query = if method == Method::GET { uri.query().unwrap_or_default().to_owned() } else { query.to_owned() };
-    let world = world();
-    let answer = world.send(Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap());
+    let mut world = world();
+    let answer = world.send(Request::builder().method(method).uri(uri).body(Full::from(body.to_owned())).unwrap());
     let status = answer.status().as_u16();
     assert!([200, 303, 400, 404, 405, 413].contains(&status), "{status}: {}", answer.body());
     assert!(!answer.body().contains("<script"));

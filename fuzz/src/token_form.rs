@@ -5,8 +5,8 @@
 //! an approved code of the client `app`, `$SERVED` for one of `service`, `$VERIFIER` for their verifier, `$FIRST` and
 //! `$LAST` for the first and the newest refresh token that this input was answered with.
 
-use axum::body::Body;
 use http::{Method, Request, Response, header};
+use http_body_util::Full;
 use serde_json::Value;
 
 use super::world::{SECRET, VERIFIER, World, world};
@@ -33,7 +33,7 @@ struct Session {
 }
 
 pub fn run(data: &[u8]) {
-    let world = world();
+    let mut world = world();
     let mut session = Session { codes: [("$CODE", None), ("$SERVED", None)], refresh_tokens: Vec::new(), redeemed: 0 };
     for line in data.split(|byte| *byte == b'\n').take(FORMS) {
         if let Some(seconds) = line.strip_prefix(b"+") {
@@ -44,13 +44,13 @@ pub fn run(data: &[u8]) {
         }
         let at = line.iter().position(|byte| *byte == b'\t');
         let form = String::from_utf8_lossy(&line[at.map_or(0, |at| at + 1)..]).into_owned();
-        session.send(&world, at.map(|at| &line[..at]), &form);
+        session.send(&mut world, at.map(|at| &line[..at]), &form);
     }
     assert!(session.redeemed <= session.codes.iter().filter(|(_, code)| code.is_some()).count(), "a code serves once");
 }
 
 impl Session {
-    fn send(&mut self, world: &World, authorization: Option<&[u8]>, form: &str) {
+    fn send(&mut self, world: &mut World, authorization: Option<&[u8]>, form: &str) {
         let form = self.filled_in(world, form);
         let mut request = Request::builder()
             .method(Method::POST)
@@ -59,7 +59,7 @@ impl Session {
         if let Some(value) = authorization.and_then(|value| http::HeaderValue::from_bytes(value).ok()) {
             request = request.header(header::AUTHORIZATION, value);
         }
-        let answer = world.send(request.body(Body::from(form.clone())).unwrap());
+        let answer = world.send(request.body(Full::from(form.clone())).unwrap());
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
         let body: Value = serde_json::from_str(answer.body()).unwrap();
         assert!(body.as_object().unwrap().values().all(|member| !member.is_null()), "{body}");
@@ -69,7 +69,7 @@ impl Session {
         }
     }
 
-    fn filled_in(&mut self, world: &World, form: &str) -> String {
+    fn filled_in(&mut self, world: &mut World, form: &str) -> String {
         let mut form = form.replace("$VERIFIER", VERIFIER).replace("$SECRET", SECRET);
         for ((name, code), client) in self.codes.iter_mut().zip(["app", "service"]) {
             if form.contains(*name) {

@@ -1,22 +1,24 @@
-//! A gateway without sockets: the whole URL table over a fresh SQLite file, on a clock and a source of randomness that
+//! A gateway without sockets: one connection in memory, a fresh SQLite file, on a clock and a source of randomness that
 //! go the same way in every run.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use doorward::authorization::{AuthorizationServer, Incoming};
 use doorward::config::{self, Mode};
 use doorward::crypto::{KeyMaterial, sha256};
 use doorward::domain::client::AuthMethod;
 use doorward::domain::{Clock, Person, Random, SubjectId, UnixTime};
 use doorward::runtime::{Assembly, Settings};
-use doorward::web::{SharedGateway, router};
+use doorward::web::{SharedGateway, Web};
 use http::{Request, Response};
-use tower::ServiceExt as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
 
 pub const ORIGIN: &str = "https://gw.example";
 /// Redirect URIs of the public client `app`.
@@ -51,7 +53,7 @@ impl Random for Counted {
 
 pub struct World {
     runtime: tokio::runtime::Runtime,
-    app: Router,
+    connection: SendRequest<Full<Bytes>>,
     shared: SharedGateway,
     assembly: Assembly,
     clock: Arc<Hand>,
@@ -94,8 +96,8 @@ impl World {
         let opened = Assembly::open_with(settings, config::SigningAlg::EdDsa, clock.clone(), random);
         let assembly = runtime.block_on(opened).unwrap();
         let shared = assembly.install(assembly.gateway(config));
-        let app = router(&shared);
-        Self { runtime, app, shared, assembly, clock, inputs: 0, _folder: folder }
+        let connection = runtime.block_on(connect(Web::new(shared.clone())));
+        Self { runtime, connection, shared, assembly, clock, inputs: 0, _folder: folder }
     }
 
     fn begin(&mut self) {
@@ -112,11 +114,12 @@ impl World {
     }
 
     /// Sends a request to our host and reads the whole answer as text.
-    pub fn send(&self, mut request: Request<Body>) -> Response<String> {
+    pub fn send(&mut self, mut request: Request<Full<Bytes>>) -> Response<String> {
         request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("gw.example"));
         self.runtime.block_on(async {
-            let (parts, body) = self.app.clone().oneshot(request).await.unwrap().into_parts();
-            let bytes = to_bytes(body, usize::MAX).await.unwrap();
+            self.connection.ready().await.unwrap();
+            let (parts, body) = self.connection.send_request(request).await.unwrap().into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
             Response::from_parts(parts, String::from_utf8(bytes.to_vec()).unwrap())
         })
     }
@@ -135,6 +138,19 @@ impl World {
         let location = url::Url::parse(&location).unwrap();
         location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned()
     }
+}
+
+async fn connect(web: Web) -> SendRequest<Full<Bytes>> {
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let service = hyper::service::service_fn(move |request| {
+        let web = web.clone();
+        async move { Ok::<_, Infallible>(web.serve(None, request).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+    tokio::spawn(serving);
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    sender
 }
 
 fn person() -> Person {

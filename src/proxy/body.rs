@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
@@ -22,77 +20,111 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// A request body on its way up, with a mark that tells when it grew too large.
-pub struct RequestBody {
-    pub body: UnsyncBoxBody<Bytes, BoxError>,
-    pub too_large: Arc<AtomicBool>,
-    pub limit: u64,
+/// A request body on its way up.
+pub enum RequestBody {
+    /// As the client sends it.
+    Passing(Passing),
+    /// Held, so that it can be sent again.
+    Held(Full<Bytes>),
 }
 
-/// Bounds a body to `limit` bytes.
-pub fn limited<B>(body: B, limit: u64) -> RequestBody
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let too_large = Arc::new(AtomicBool::new(false));
-    let limited =
-        Limited { inner: body.map_err(Into::into).boxed_unsync(), left: limit, too_large: Arc::clone(&too_large) };
-    RequestBody { body: limited.boxed_unsync(), too_large, limit }
+/// The client's body, within a bound.
+pub struct Passing {
+    inner: Incoming,
+    bound: Option<Bound>,
 }
 
-/// `Content-Length`, if there is one.
-pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-struct Limited {
-    inner: UnsyncBoxBody<Bytes, BoxError>,
+/// The bound of a body whose length was not declared.
+struct Bound {
+    /// Bytes that may still come.
     left: u64,
-    too_large: Arc<AtomicBool>,
+    grown: TooLarge,
 }
 
-impl Body for Limited {
+/// Tells afterwards whether a body grew too large.
+#[derive(Clone, Default)]
+pub struct TooLarge(Arc<AtomicBool>);
+
+impl TooLarge {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl RequestBody {
+    /// Bounds a body to `limit` bytes, and gives with it the mark of one that may grow beyond them.
+    ///
+    /// # Errors
+    /// The body itself when its declared length is beyond the limit.
+    pub fn limited(inner: Incoming, limit: u64) -> Result<(Self, Option<TooLarge>), Incoming> {
+        let declared = inner.size_hint();
+        if declared.lower() > limit {
+            return Err(inner);
+        }
+        // hyper reads no more of a body than its declared length.
+        let grown = declared.upper().is_none().then(TooLarge::default);
+        let bound = grown.clone().map(|grown| Bound { left: limit, grown });
+        Ok((Self::Passing(Passing { inner, bound }), grown))
+    }
+
+    /// What is left to read of a body that goes nowhere.
+    pub fn unread(self, waits: bool) -> Option<Unread> {
+        match self {
+            Self::Passing(body) => Unread::new(body.inner, waits),
+            Self::Held(_) => None,
+        }
+    }
+}
+
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                self.too_large.store(true, Ordering::Release);
-                return Poll::Ready(Some(Err("the request body is too large".into())));
-            };
-            self.left = left;
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Passing(body) => body.poll(cx),
+            Self::Held(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match self {
+            Self::Passing(body) => body.inner.is_end_stream(),
+            Self::Held(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self {
+            Self::Passing(body) => body.inner.size_hint(),
+            Self::Held(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Passing {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let (Some(Ok(frame)), Some(bound)) = (&frame, &mut self.bound)
+            && let Some(data) = frame.data_ref()
+        {
+            let Some(left) = bound.left.checked_sub(data.len() as u64) else {
+                bound.grown.0.store(true, Ordering::Release);
+                return Poll::Ready(Some(Err("the request body is too large".into())));
+            };
+            bound.left = left;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 }
 
 /// The body of a request that was refused before it was read.
-pub struct Unread(UnsyncBoxBody<Bytes, BoxError>);
+pub struct Unread(Incoming);
 
 impl Unread {
     /// `None` when there is nothing to read, or the client `waits` for a `100 Continue` that it shall not get.
-    pub fn new<B>(body: B, waits: bool) -> Option<Self>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        if body.is_end_stream() || waits {
-            return None;
-        }
-        Some(Self(body.map_err(Into::into).boxed_unsync()))
+    pub fn new(body: Incoming, waits: bool) -> Option<Self> {
+        (!body.is_end_stream() && !waits).then_some(Self(body))
     }
 
     /// Reads and throws away, within bounds; beyond them the server closes the connection (CHAL-11).

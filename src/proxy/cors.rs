@@ -66,11 +66,15 @@ pub fn preflight(policy: &CorsPolicy) -> Response<ProxyBody> {
     response
 }
 
+/// What pages may read of every answer of a route.
+pub fn exposed(policy: &CorsPolicy) -> HeaderValue {
+    let names: Vec<_> = [EXPOSED].into_iter().chain(policy.expose_headers.iter().map(String::as_str)).collect();
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(EXPOSED))
+}
+
 /// On every answer of a route. Pages that may not call were refused before; what opens the rest is a bearer token,
 /// never a cookie, so `*` will do.
-pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>, policy: &CorsPolicy) {
-    let names: Vec<_> = [EXPOSED].into_iter().chain(policy.expose_headers.iter().map(String::as_str)).collect();
-    let exposed = HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(EXPOSED));
+pub fn expose(headers: &mut HeaderMap, asked: Option<HeaderValue>, exposed: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     if let (Some(asked), true) = (asked, headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)) {

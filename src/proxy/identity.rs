@@ -12,7 +12,7 @@ impl Proxy {
     /// Adds the identity headers, or the assertion, that the route asks for.
     pub(super) async fn add_identity(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
         let Some(token) = &call.token else { return Ok(()) };
-        let form = call.route.proxy.forward_identity;
+        let form = call.to.route.proxy.forward_identity;
         if form == ForwardIdentity::None {
             return Ok(());
         }
@@ -27,7 +27,7 @@ impl Proxy {
                 &person,
                 token.client.as_str(),
                 call.origin,
-                call.upstream.audience(),
+                call.to.upstream.audience(),
                 random_id("", &*self.random),
                 self.clock.now(),
             )

@@ -10,6 +10,7 @@ mod error;
 mod headers;
 mod identity;
 mod people;
+mod route;
 mod session;
 mod streams;
 mod upstream;
@@ -19,11 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body::Body;
+use hyper::body::Incoming;
 
 pub use body::{BoxError, ProxyBody};
+pub use route::ProxyRoute;
 pub use session::SessionBinding;
 pub use streams::OpenStreams;
 pub use upstream::UpstreamTls;
@@ -35,13 +36,12 @@ use crate::domain::{Clock, Random};
 use crate::keys::{AccessTokenVerifier, AssertionIssuer, Keys, Revocations, VerifiedToken};
 use crate::oauth::bearer::{self, BearerError, Challenge};
 use crate::oauth::metadata::protected_resource_url;
-use crate::oauth::scope::{ScopeCatalog, ScopeSet};
+use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
 use body::BodyKind;
 use error::{Challenged, ProxyError};
 use people::People;
 use streams::{StreamPlace, Streams};
-use upstream::Upstream;
 
 /// What the proxy is made of; all of it lives longer than one configuration.
 pub struct ProxyParts {
@@ -57,27 +57,26 @@ pub struct ProxyParts {
     pub streams: Arc<OpenStreams>,
 }
 
-/// The proxy under one configuration: a prepared upstream for each route.
+/// The proxy under one configuration.
 pub struct Proxy {
     verifier: AccessTokenVerifier,
     assertions: AssertionIssuer,
     people: People,
     sessions: SessionBinding,
     scopes: Option<ScopeCatalog>,
-    upstreams: HashMap<String, Upstream>,
+    /// By their literal path.
+    routes: HashMap<String, ProxyRoute>,
     stream_max: Duration,
     close_at_expiry: bool,
     outage_grace: Duration,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    max_body: u64,
     streams: Streams,
 }
 
 /// One request on its way.
 struct Call<'a> {
-    route: &'a Route,
-    upstream: &'a Upstream,
+    to: &'a ProxyRoute,
     origin: &'a str,
     request_id: &'a str,
     /// Absent on public routes.
@@ -88,23 +87,20 @@ impl Proxy {
     #[must_use]
     pub fn new(config: &GatewayConfig, parts: ProxyParts) -> Self {
         let options = config.login.as_ref().map(|login| &login.gateway);
+        let scopes = options.map(|options| ScopeCatalog::new(&options.scopes));
+        let prepared = |route: &Route| ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body);
         Self {
+            routes: config.routes.iter().map(|route| (route.path.clone(), prepared(route))).collect(),
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations),
             assertions: AssertionIssuer::new(parts.keys),
             people: People::new(parts.store, options.map_or(Duration::MAX, |options| options.outage_grace)),
             sessions: SessionBinding::new(parts.sealer, Arc::clone(&parts.random)),
-            scopes: options.map(|options| ScopeCatalog::new(&options.scopes)),
-            upstreams: config
-                .routes
-                .iter()
-                .map(|route| (route.path.clone(), Upstream::new(&route.proxy, &parts.tls)))
-                .collect(),
+            scopes,
             stream_max: options.map_or(Duration::from_secs(86_400), |options| options.stream_max),
             outage_grace: options.map_or(Duration::MAX, |options| options.outage_grace),
             close_at_expiry: options.is_some_and(|options| options.close_streams_at_expiry),
             clock: parts.clock,
             random: parts.random,
-            max_body: parts.max_body,
             // Without a login policy there are no grants, but callers of public routes.
             streams: Streams::new(
                 parts.streams,
@@ -119,27 +115,29 @@ impl Proxy {
         self.verifier.take_used()
     }
 
+    /// The route at a path, which is compared as it stands, without decoding or normalising (PROX-10).
+    #[must_use]
+    pub fn route(&self, path: &str) -> Option<&ProxyRoute> {
+        self.routes.get(path)
+    }
+
     /// Serves one request of a route.
-    pub async fn handle<B>(
+    pub async fn handle(
         &self,
-        route: &Route,
+        to: &ProxyRoute,
         origin: &str,
         request_id: &str,
         peer: Option<IpAddr>,
-        request: Request<B>,
-    ) -> Response<ProxyBody>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+        request: Request<Incoming>,
+    ) -> Response<ProxyBody> {
         let started = Instant::now();
-        let asked = cors::asked_headers(request.headers(), &route.cors);
-        let mut response = match self.serve(route, origin, request_id, peer, request).await {
+        let asked = cors::asked_headers(request.headers(), &to.route.cors);
+        let mut response = match self.serve(to, origin, request_id, peer, request).await {
             Ok(response) => response,
             Err(refused) => {
                 tracing::info!(
                     event = "mcp_request_rejected",
-                    operationId = route.operation_id,
+                    operationId = to.route.operation_id,
                     subjectId = refused.token.as_ref().map(|token| tracing::field::display(&token.subject)),
                     clientId = refused.token.as_ref().map(|token| tracing::field::display(&token.client)),
                     requestId = request_id,
@@ -155,55 +153,53 @@ impl Proxy {
                 response
             }
         };
-        cors::expose(response.headers_mut(), asked, &route.cors);
+        cors::expose(response.headers_mut(), asked, to.exposed.clone());
         response
     }
 
-    async fn serve<B>(
+    async fn serve(
         &self,
-        route: &Route,
+        to: &ProxyRoute,
         origin: &str,
         request_id: &str,
         peer: Option<IpAddr>,
-        request: Request<B>,
-    ) -> Result<Response<ProxyBody>, Refused>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+        request: Request<Incoming>,
+    ) -> Result<Response<ProxyBody>, Refused> {
         let (mut parts, body) = request.into_parts();
         let waits = parts.headers.contains_key(header::EXPECT);
-        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: B| Refused {
+        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: Incoming| Refused {
             error,
             token,
             unread: body::Unread::new(body, waits),
         };
-        if !cors::is_allowed(&parts.headers, origin, &route.cors) {
+        if !cors::is_allowed(&parts.headers, origin, &to.route.cors) {
             return Err(refuse(ProxyError::Origin, None, body));
         }
         if parts.method == Method::OPTIONS {
-            return Ok(cors::preflight(&route.cors));
+            return Ok(cors::preflight(&to.route.cors));
         }
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
-        let mut admitted = self.admit(route, origin, &parts);
+        let mut admitted = self.admit(to, origin, &parts);
         if admitted.is_err() && self.learn_key(&parts).await {
-            admitted = self.admit(route, origin, &parts);
+            admitted = self.admit(to, origin, &parts);
         }
         let token = match admitted {
             Ok(token) => token,
             Err(error) => return Err(refuse(error, None, body)),
         };
-        if let Err(error) = self.check_access(route, token.as_deref()).await {
+        if let Err(error) = self.check_access(&to.route, token.as_deref()).await {
             return Err(refuse(error, token, body));
         }
-        let Some(upstream) = self.upstreams.get(&route.path) else {
-            return Err(refuse(ProxyError::UpstreamUnreachable("no such route".to_owned()), token, body));
+        let (body, grown) = match body::RequestBody::limited(body, to.max_body) {
+            Ok(limited) => limited,
+            Err(body) => return Err(refuse(ProxyError::BodyTooLarge(to.max_body), token, body)),
         };
-        let call = Call { route, upstream, origin, request_id, token };
-        let limit = route.proxy.max_body.min(self.max_body);
-        if body::declared_length(&parts.headers).is_some_and(|length| length > limit) {
-            return Err(refuse(ProxyError::BodyTooLarge(limit), call.token, body));
-        }
+        let call = Call { to, origin, request_id, token };
+        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: body::RequestBody| Refused {
+            error,
+            token,
+            unread: body.unread(waits),
+        };
         let place = match self.streams.take(call.token.as_ref().map(|token| &token.grant), peer) {
             Ok(place) => place,
             Err(error) => return Err(refuse(error, call.token, body)),
@@ -211,44 +207,43 @@ impl Proxy {
         if let Err(error) = self.prepare_headers(&call, &mut parts.headers).await {
             return Err(refuse(error, call.token, body));
         }
-        let body = body::limited(body, limit);
-        match self.forward(&call, parts, body, place).await {
-            Ok(response) => Ok(response),
-            Err(error) => Err(Refused { error, token: call.token, unread: None }),
-        }
+        self.forward(&call, parts, body, place).await.map_err(|error| {
+            let grown = grown.is_some_and(|grown| grown.is_set());
+            let error = if grown { ProxyError::BodyTooLarge(to.max_body) } else { error };
+            Refused { error, token: call.token, unread: None }
+        })
     }
 
     /// Method, credentials, scope (CHAL-1 … CHAL-9, PROX-5).
     fn admit(
         &self,
-        route: &Route,
+        to: &ProxyRoute,
         origin: &str,
         parts: &http::request::Parts,
     ) -> Result<Option<Arc<VerifiedToken>>, ProxyError> {
         if !matches!(parts.method, Method::POST | Method::GET | Method::DELETE) {
             return Err(ProxyError::Method);
         }
-        if route.proxy.public {
+        if to.route.proxy.public {
             return Ok(None);
         }
         let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
         let presented = bearer::credentials(headers, parts.uri.query()).map_err(|problem| {
-            ProxyError::Bearer(Box::new(self.challenge(route, origin, problem.error())), "no_usable_credentials")
+            ProxyError::Bearer(Box::new(challenge(to, origin, problem.error())), "no_usable_credentials")
         })?;
-        let token = self.verifier.verify(presented, origin, &route.path, self.clock.now()).map_err(|refusal| {
-            let challenge = self.challenge(route, origin, Some(BearerError::InvalidToken));
+        let token = self.verifier.verify(presented, origin, &to.route.path, self.clock.now()).map_err(|refusal| {
+            let challenge = challenge(to, origin, Some(BearerError::InvalidToken));
             ProxyError::Bearer(Box::new(challenge), refusal.reason_code())
         })?;
         if self.verifier.revocations().is_outdated(self.outage_grace, self.clock.now()) {
             return Err(ProxyError::RevocationsUnknown);
         }
-        let needed = self.needed_scopes(route);
         let enough = self
             .scopes
             .as_ref()
-            .is_none_or(|scopes| needed.iter().all(|needed| scopes.satisfies(&token.scope, needed)));
+            .is_none_or(|scopes| to.needed.iter().all(|needed| scopes.satisfies(&token.scope, needed)));
         if !enough {
-            let challenge = self.challenge(route, origin, Some(BearerError::InsufficientScope));
+            let challenge = challenge(to, origin, Some(BearerError::InsufficientScope));
             return Err(ProxyError::Bearer(Box::new(challenge), "insufficient_scope"));
         }
         Ok(Some(token))
@@ -263,27 +258,10 @@ impl Proxy {
         }
     }
 
-    fn needed_scopes(&self, route: &Route) -> ScopeSet {
-        self.scopes.as_ref().map(|scopes| scopes.needed(&route.required_scopes)).unwrap_or_default()
-    }
-
-    /// The challenge of a route: where its metadata is, and the scope it needs (RFC 9728 §5.1).
-    fn challenge(&self, route: &Route, origin: &str, error: Option<BearerError>) -> Challenged {
-        let description = error.map(describe);
-        let header = Challenge {
-            resource_metadata: &protected_resource_url(origin, &route.path),
-            scope: &self.needed_scopes(route),
-            error,
-            error_description: description,
-        }
-        .to_string();
-        Challenged { header, error, description: description.unwrap_or("sign in to use this server") }
-    }
-
     /// Takes out what is not for the upstream, and puts in what is.
     async fn prepare_headers(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
         headers::strip_request(headers);
-        self.sessions.open_in(headers, call.token.as_deref(), call.route)?;
+        self.sessions.open_in(headers, call.token.as_deref(), &call.to.route)?;
         self.add_identity(call, headers).await
     }
 
@@ -296,11 +274,11 @@ impl Proxy {
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let started = Instant::now();
         let method = parts.method.clone();
-        parts.uri = call.upstream.uri(parts.uri.query());
-        let response = call.upstream.send(parts, body).await?;
+        parts.uri = call.to.upstream.uri(parts.uri.query());
+        let response = call.to.upstream.send(parts, body).await?;
         tracing::info!(
             event = "mcp_request_accepted",
-            operationId = call.route.operation_id,
+            operationId = call.to.route.operation_id,
             subjectId = call.token.as_ref().map(|token| tracing::field::display(&token.subject)),
             clientId = call.token.as_ref().map(|token| tracing::field::display(&token.client)),
             requestId = call.request_id,
@@ -315,7 +293,7 @@ impl Proxy {
     fn answer(
         &self,
         call: &Call<'_>,
-        response: Response<hyper::body::Incoming>,
+        response: Response<Incoming>,
         place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {
@@ -330,7 +308,7 @@ impl Proxy {
         if call.token.is_some() {
             headers::keep_private(&mut parts.headers);
         }
-        self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.route);
+        self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), &call.to.route);
         parts.version = http::Version::HTTP_11;
         let (kind, life) = if headers::is_event_stream(&parts.headers) {
             headers::keep_unbuffered(&mut parts.headers);
@@ -364,6 +342,19 @@ impl Proxy {
             _ => self.stream_max,
         }
     }
+}
+
+/// The challenge of a route: where its metadata is, and the scope it needs (RFC 9728 §5.1).
+fn challenge(to: &ProxyRoute, origin: &str, error: Option<BearerError>) -> Challenged {
+    let description = error.map(describe);
+    let header = Challenge {
+        resource_metadata: &protected_resource_url(origin, &to.route.path),
+        scope: &to.needed,
+        error,
+        error_description: description,
+    }
+    .to_string();
+    Challenged { header, error, description: description.unwrap_or("sign in to use this server") }
 }
 
 /// A refused request, with what is left of it on the wire.

@@ -5,14 +5,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
@@ -35,8 +32,6 @@ const MAX_REDIRECTS: usize = 5;
 /// The trust roots for upstreams: the platform's, and the operator's own.
 #[derive(Clone)]
 pub struct UpstreamTls(pub Arc<rustls::ClientConfig>);
-
-type UpstreamBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Connects within one deadline, which covers the name, TCP and TLS alike.
 #[derive(Clone)]
@@ -62,7 +57,7 @@ impl Service<Uri> for DeadlineConnector {
 
 /// A prepared upstream.
 pub struct Upstream {
-    client: Client<DeadlineConnector, UpstreamBody>,
+    client: Client<DeadlineConnector, RequestBody>,
     url: Url,
     uri: Uri,
     audience: String,
@@ -128,40 +123,32 @@ impl Upstream {
     /// Sends a request and waits for the head of the answer.
     ///
     /// # Errors
-    /// [`ProxyError`] for an upstream that cannot be reached, is late, or a body that grew too large.
+    /// [`ProxyError`] for an upstream that cannot be reached or is late.
     pub async fn send(&self, mut parts: Parts, body: RequestBody) -> Result<Response<Incoming>, ProxyError> {
         parts.version = Version::HTTP_11;
         parts.headers.remove(header::HOST);
         parts.extensions.clear();
-        let too_large = Arc::clone(&body.too_large);
-        let limit = body.limit;
-        let sent = if self.follow_redirects {
-            tokio::time::timeout(self.first_byte_timeout, self.send_following(parts, body)).await
-        } else {
-            let request = Request::from_parts(parts, body.body);
-            let answer = async { self.client.request(request).await.map_err(|error| unreachable(&error)) };
-            tokio::time::timeout(self.first_byte_timeout, answer).await
+        let answer = async {
+            if self.follow_redirects {
+                return self.send_following(parts, body).await;
+            }
+            self.client.request(Request::from_parts(parts, body)).await.map_err(|error| unreachable(&error))
         };
-        match sent {
-            Ok(Ok(response)) => Ok(response),
-            _ if too_large.load(Ordering::Acquire) => Err(ProxyError::BodyTooLarge(limit)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(ProxyError::UpstreamTimeout),
-        }
+        tokio::time::timeout(self.first_byte_timeout, answer).await.unwrap_or(Err(ProxyError::UpstreamTimeout))
     }
 
     /// PROX-9: 307 and 308 on the same origin, method and body kept. The body must be held for that, which is
     /// why the option is off by default.
     async fn send_following(&self, parts: Parts, body: RequestBody) -> Result<Response<Incoming>, ProxyError> {
         let bytes =
-            body.body.collect().await.map_err(|error| ProxyError::UpstreamUnreachable(error.to_string()))?.to_bytes();
+            body.collect().await.map_err(|error| ProxyError::UpstreamUnreachable(error.to_string()))?.to_bytes();
         let mut target = Url::parse(&parts.uri.to_string()).map_err(|_| ProxyError::UpstreamRedirect)?;
         for _ in 0..=MAX_REDIRECTS {
             let mut next = parts.clone();
             next.uri = as_uri(&target);
-            let full = Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync();
+            let held = RequestBody::Held(Full::new(bytes.clone()));
             let response =
-                self.client.request(Request::from_parts(next, full)).await.map_err(|error| unreachable(&error))?;
+                self.client.request(Request::from_parts(next, held)).await.map_err(|error| unreachable(&error))?;
             if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
                 return Ok(response);
             }

@@ -25,7 +25,7 @@ use crate::demo::DemoServer;
 use crate::domain::Places;
 use crate::keys::AssertionVerifier;
 use crate::oauth::scope::ScopeSet;
-use crate::web::{SharedGateway, router};
+use crate::web::{SharedGateway, Web};
 
 /// Path of the built-in demo server.
 const DEMO_PATH: &str = "/mcp/demo";
@@ -66,7 +66,7 @@ pub async fn run(
     let shared = install(&assembly, config.clone()).await;
     let tasks = TaskTracker::new();
     let listener = Listener {
-        app: router(&shared),
+        application: Arc::new(Web::new(shared.clone())),
         tls,
         connections: Places::new(assembly.settings.max_connections),
         trusted_proxies: assembly.settings.trusted_proxies.clone().into(),

@@ -3,6 +3,7 @@
 //! Built on hyper-util instead of `axum::serve`, which sets no header-read timeout and waits for ever on an
 //! event stream at shutdown.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,9 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -22,11 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::domain::{Caller, Place, Places};
 use crate::outbound::special_use;
-use crate::web::Peer;
+use crate::proxy::BoxError;
+use crate::web::{Answer, Web};
 
 /// How long a TLS handshake may take, and after it the bytes that tell the version of HTTP.
 const BEGINNING: Duration = Duration::from_secs(30);
@@ -41,10 +41,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a burst of refused connections is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// What answers the requests of all connections.
+pub trait Application: Send + Sync + 'static {
+    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+
+    /// Answers one request; `peer` is the other end of its connection.
+    fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+impl Application for Web {
+    type Body = Answer;
+
+    async fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Answer> {
+        Self::serve(self, Some(peer), request).await
+    }
+}
+
 /// What every listener shares.
-#[derive(Clone)]
-pub struct Listener {
-    pub app: Router,
+pub struct Listener<A = Web> {
+    pub application: Arc<A>,
     pub tls: Option<TlsAcceptor>,
     pub connections: Arc<Places<Caller>>,
     /// Their connections are not counted by address: they carry everybody's.
@@ -55,7 +70,20 @@ pub struct Listener {
     pub drain: Duration,
 }
 
-impl Listener {
+impl<A> Clone for Listener<A> {
+    fn clone(&self) -> Self {
+        Self {
+            application: Arc::clone(&self.application),
+            tls: self.tls.clone(),
+            connections: Arc::clone(&self.connections),
+            trusted_proxies: Arc::clone(&self.trusted_proxies),
+            shutdown: self.shutdown.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<A: Application> Listener<A> {
     /// Accepts until shutdown, then lets connections finish for as long as the drain timeout.
     pub async fn serve(self, socket: TcpListener) {
         let graceful = GracefulShutdown::new();
@@ -123,7 +151,7 @@ impl Listener {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         match &self.tls {
-            None => serve_http(stream, peer, self.app, &builder, watcher).await,
+            None => serve_http(stream, peer, self.application, &builder, watcher).await,
             Some(acceptor) => {
                 let handshake = tokio::time::timeout(BEGINNING, acceptor.accept(stream));
                 let shaken = tokio::select! {
@@ -132,7 +160,7 @@ impl Listener {
                     shaken = handshake => shaken,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => serve_http(stream, peer, self.app, &builder, watcher).await,
+                    Ok(Ok(stream)) => serve_http(stream, peer, self.application, &builder, watcher).await,
                     Ok(Err(error)) => tracing::debug!(event = "tls_handshake_failed", %error),
                     Err(_) => tracing::debug!(event = "tls_handshake_failed", "timed out"),
                 }
@@ -141,19 +169,19 @@ impl Listener {
     }
 }
 
-async fn serve_http<S>(
+async fn serve_http<S, A>(
     stream: S,
     peer: SocketAddr,
-    app: Router,
+    application: Arc<A>,
     builder: &Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Application,
 {
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        app.clone().oneshot(request)
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let application = Arc::clone(&application);
+        async move { Ok::<_, Infallible>(application.serve(peer, request).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(Beginning::within(BEGINNING, stream)), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
@@ -278,9 +306,22 @@ mod tests {
         assert_eq!(burst.tell(start + TOLD_EVERY), Some(5));
     }
 
-    fn listener(places: usize) -> Listener {
+    /// Has nothing to say.
+    struct Nobody;
+
+    impl Application for Nobody {
+        type Body = http_body_util::Empty<&'static [u8]>;
+
+        async fn serve(&self, _: SocketAddr, _: Request<Incoming>) -> Response<Self::Body> {
+            let mut response = Response::default();
+            *response.status_mut() = hyper::StatusCode::NOT_FOUND;
+            response
+        }
+    }
+
+    fn listener(places: usize) -> Listener<Nobody> {
         Listener {
-            app: Router::new(),
+            application: Arc::new(Nobody),
             tls: None,
             connections: Places::new(places),
             trusted_proxies: Arc::from(["198.18.7.0/24".parse().unwrap(), "8.8.4.0/24".parse().unwrap()]),

@@ -1,34 +1,27 @@
 //! What happens to a request before any endpoint sees it: an id, an origin, or 421 (DISC-11, DISC-12, OPS-12).
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
-use tracing::Instrument as _;
 
-use super::gateway::{Gateway, SharedGateway};
+use super::gateway::Gateway;
 use super::origin::is_loopback_host;
 use super::respond;
 use crate::domain::random::random_id;
-use crate::telemetry::request::RequestScope;
 
-/// Paths that answer on any Host (OPS-3).
-const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of the longest request target: an authorization request with the longest `state` and redirect URI, several
 /// times (LIM-4).
 const MAX_TARGET: usize = 16 * 1024;
 /// How many strange hosts are remembered so that each is logged once.
 const LOGGED_HOSTS: usize = 1000;
-
-/// The TCP peer, put into the request by the listener.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// What an endpoint knows about its request.
 #[derive(Clone)]
@@ -44,6 +37,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// Puts the request's id on its answer (OPS-12).
+    pub fn sign<B>(&self, mut response: axum::http::Response<B>) -> axum::http::Response<B> {
+        if let Ok(value) = HeaderValue::from_str(&self.request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+
     /// Whether the caller sits at this very machine, with nothing in between that could carry strangers here
     /// (gateway.md §6.4: a tunnel must not hand out the admin).
     #[must_use]
@@ -66,58 +67,48 @@ impl<S: Sync> FromRequestParts<S> for Context {
     }
 }
 
-/// The outermost layer.
-pub async fn admit(State(shared): State<SharedGateway>, mut request: Request, next: Next) -> Response {
-    let gateway = shared.load_full();
+/// What is known of a request by its head alone.
+///
+/// # Errors
+/// The answer to a request whose Host no public URL matches, or whose target is too long.
+pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> Result<Context, Response> {
     let request_id: Arc<str> = random_id("", &*gateway.random).into();
-    if HEALTH.contains(&request.uri().path()) {
-        return next.run(request).await;
-    }
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let trusted = peer.is_some_and(|peer| {
         let ip = peer.ip().to_canonical();
         gateway.trusted_proxies.iter().any(|network| network.contains(&ip))
     });
-    let Some(origin) = authority(&request, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
-        return misdirected(&request, &request_id);
+    let Some(origin) = authority(head, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
+        return Err(misdirected(&head.headers, &request_id));
     };
-    let client_ip = if trusted { forwarded_for(request.headers(), &gateway.trusted_proxies) } else { None }
+    let client_ip = if trusted { forwarded_for(&head.headers, &gateway.trusted_proxies) } else { None }
         .or(peer.map(|peer| peer.ip()));
-    let span = tracing::info_span!("request", requestId = %request_id);
-    let context = Context { gateway, origin, request_id: Arc::clone(&request_id), peer, client_ip };
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let scope = RequestScope { id: Arc::clone(&request_id), client_ip };
-    let mut response = if target > MAX_TARGET {
-        respond::target_too_long(request.headers(), &context)
-    } else {
-        request.extensions_mut().insert(context);
-        scope.run(next.run(request).instrument(span)).await
-    };
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert("x-request-id", value);
+    let context = Context { gateway, origin, request_id, peer, client_ip };
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET {
+        return Err(context.sign(respond::target_too_long(&head.headers, &context)));
     }
-    response
+    Ok(context)
 }
 
 /// The authority that names the gateway: what a trusted proxy forwards, else the request's own.
-fn authority(request: &Request, trusted: bool) -> Option<String> {
+fn authority(head: &Parts, trusted: bool) -> Option<Cow<'_, str>> {
     if trusted {
-        match (forwarded_host(request.headers()), last_element(request.headers(), "x-forwarded-host")) {
+        match (forwarded_host(&head.headers), last_element(&head.headers, "x-forwarded-host")) {
             // A proxy that sets one of the two passes the client's own word in the other.
             (Some(one), Some(other)) if !one.eq_ignore_ascii_case(&other) => return None,
-            (Some(host), _) | (None, Some(host)) => return Some(host),
+            (Some(host), _) | (None, Some(host)) => return Some(host.into()),
             (None, None) => {}
         }
     }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (request.uri().authority(), hosts.next(), hosts.next()) {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (head.uri.authority(), hosts.next(), hosts.next()) {
         // An absolute-form target and a Host that disagree are nobody's honest request.
         (Some(target), Some(host), None) => {
             let host = host.to_str().ok()?;
-            host.eq_ignore_ascii_case(target.as_str()).then(|| host.to_owned())
+            host.eq_ignore_ascii_case(target.as_str()).then_some(host.into())
         }
-        (Some(target), None, None) => Some(target.as_str().to_owned()),
-        (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
+        (Some(target), None, None) => Some(target.as_str().into()),
+        (None, Some(host), None) => host.to_str().ok().map(Cow::Borrowed),
         // No Host, or several.
         _ => None,
     }
@@ -168,8 +159,8 @@ fn last_element(headers: &HeaderMap, name: &str) -> Option<String> {
     value.rsplit(',').next().map(|element| element.trim().to_owned()).filter(|element| !element.is_empty())
 }
 
-fn misdirected(request: &Request, request_id: &str) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+fn misdirected(headers: &HeaderMap, request_id: &str) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let host: String = host.chars().take(100).collect();
     if first_seen(&host) {
         tracing::warn!(event = "unknown_host", host, "no --public-url matches this Host; answering 421");

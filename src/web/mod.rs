@@ -12,8 +12,9 @@ mod origin;
 pub mod pages;
 mod respond;
 mod router;
+mod service;
 
-pub use admission::{Context, Peer};
+pub use admission::Context;
 pub use gateway::{Development, Gateway, SharedGateway};
 pub use origin::{OriginError, Origins};
-pub use router::router;
+pub use service::{Answer, Web};

@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use super::admission::{self, Context};
+use super::admission::Context;
 use super::endpoints::{
     account, authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, register,
     revoke, token,
@@ -16,8 +16,8 @@ use super::endpoints::{
 use super::gateway::SharedGateway;
 use super::respond;
 
-/// Every path the gateway answers. MCP routes are matched by [`mcp::any`], by their literal path.
-pub fn router(shared: &SharedGateway) -> Router {
+/// Every path the gateway answers, but for the MCP routes ([`Web`](super::Web)).
+pub(super) fn router(shared: &SharedGateway) -> Router {
     let base = shared.load().base_path.trim_end_matches('/').to_owned();
 
     let mut table = Router::new()
@@ -27,10 +27,7 @@ pub fn router(shared: &SharedGateway) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
     table = if base.is_empty() { table.merge(authorization_table()) } else { table.nest(&base, authorization_table()) };
-    table
-        .merge(alias_table())
-        .fallback(any(mcp::any))
-        .layer(middleware::from_fn_with_state(shared.clone(), admission::admit))
+    table.merge(alias_table()).fallback(any(mcp::below))
 }
 
 /// Documents that clients read across origins and without credentials (CORS-1).

@@ -70,7 +70,7 @@ impl World {
         let store = Store::open(&format!("sqlite://{}", folder.path().join("p.db").display())).await.unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
         let revocations = Arc::new(Revocations::default());
-        let config = Arc::new(config(&folder, upstream, handler, gateway));
+        let config = config(&folder, upstream, handler, gateway);
         let roots = rustls::RootCertStore::empty();
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let parts = ProxyParts {
@@ -88,7 +88,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let origin = format!("http://{address}");
-        tokio::spawn(accept(listener, proxy, config, origin.clone().into()));
+        tokio::spawn(accept(listener, proxy, origin.clone().into()));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { origin, address, clock, keys, revocations, store, client, _folder: folder }
     }
@@ -154,14 +154,14 @@ impl World {
     }
 }
 
-async fn accept(listener: TcpListener, proxy: Arc<Proxy>, config: Arc<GatewayConfig>, origin: Arc<str>) {
+async fn accept(listener: TcpListener, proxy: Arc<Proxy>, origin: Arc<str>) {
     while let Ok((stream, peer)) = listener.accept().await {
-        let (proxy, config, origin) = (Arc::clone(&proxy), Arc::clone(&config), Arc::clone(&origin));
+        let (proxy, origin) = (Arc::clone(&proxy), Arc::clone(&origin));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let (proxy, config, origin) = (Arc::clone(&proxy), Arc::clone(&config), Arc::clone(&origin));
+            let (proxy, origin) = (Arc::clone(&proxy), Arc::clone(&origin));
             async move {
                 let path = request.uri().path();
-                let Some(route) = config.routes.iter().find(|route| route.path == path) else {
+                let Some(route) = proxy.route(path) else {
                     let mut response = Response::new(doorward::proxy::ProxyBody::own("no such route"));
                     *response.status_mut() = http::StatusCode::NOT_FOUND;
                     return Ok::<_, Infallible>(response);

@@ -10,7 +10,7 @@ use doorward::config::{self, Mode};
 use doorward::crypto::KeyMaterial;
 use doorward::domain::{Clock, Places, SystemRandom, UnixTime};
 use doorward::runtime::{Assembly, DevelopmentSettings, HEADER_READ, Listener, Settings};
-use doorward::web::{SharedGateway, router};
+use doorward::web::{SharedGateway, Web};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -172,7 +172,7 @@ impl TestGateway {
         let shared = assembly.install(gateway);
         let shutdown = CancellationToken::new();
         let listener = Listener {
-            app: router(&shared),
+            application: Arc::new(Web::new(shared.clone())),
             tls: None,
             connections: Places::new(10_000),
             trusted_proxies: Arc::from([]),

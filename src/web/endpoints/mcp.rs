@@ -1,4 +1,4 @@
-//! Everything that is not in the URL table: the MCP routes, and the well-known forms that hang below them.
+//! Everything that is neither an MCP route nor in the URL table: the well-known forms that hang below a route.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -11,19 +11,9 @@ use crate::web::respond;
 const PROTECTED_RESOURCE_SUFFIX: &str = "/.well-known/oauth-protected-resource";
 const OPENID_SUFFIX: &str = "/.well-known/openid-configuration";
 
-/// A route by its literal path, or a suffix form below one (DISC-4, DISC-8). Nothing else reaches an upstream
-/// (PROX-10): the path is compared as it stands, without decoding or normalising.
-pub async fn any(context: Context, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    if let Some(route) = context.gateway.config.routes.iter().find(|route| route.path == path) {
-        let peer = context.client_ip;
-        return context
-            .gateway
-            .proxy
-            .handle(route, &context.origin, &context.request_id, peer, request)
-            .await
-            .map(axum::body::Body::new);
-    }
+/// A suffix form below a route (DISC-4, DISC-8).
+pub async fn below(context: Context, request: Request) -> Response {
+    let path = request.uri().path();
     let document = match (path.strip_suffix(PROTECTED_RESOURCE_SUFFIX), path.strip_suffix(OPENID_SUFFIX)) {
         (Some(route), _) => discovery::protected_resource_of(&context, route),
         (_, Some(route)) => discovery::openid_configuration_of(&context, route),

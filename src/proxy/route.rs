@@ -1,0 +1,33 @@
+//! One route as the data path needs it: everything that a call would otherwise work out again.
+
+use http::HeaderValue;
+
+use super::cors;
+use super::upstream::{Upstream, UpstreamTls};
+use crate::config::model::Route;
+use crate::oauth::scope::{ScopeCatalog, ScopeSet};
+
+/// A route, prepared for its calls.
+pub struct ProxyRoute {
+    pub route: Route,
+    pub(super) upstream: Upstream,
+    /// What every call needs (SCOPE-1).
+    pub(super) needed: ScopeSet,
+    /// `Access-Control-Expose-Headers` of every answer.
+    pub(super) exposed: HeaderValue,
+    /// Bytes of request body.
+    pub(super) max_body: u64,
+}
+
+impl ProxyRoute {
+    /// `max_body` is what the process takes at most, in bytes.
+    pub(super) fn new(route: &Route, scopes: Option<&ScopeCatalog>, tls: &UpstreamTls, max_body: u64) -> Self {
+        Self {
+            upstream: Upstream::new(&route.proxy, tls),
+            needed: scopes.map(|scopes| scopes.needed(&route.required_scopes)).unwrap_or_default(),
+            exposed: cors::exposed(&route.cors),
+            max_body: route.proxy.max_body.min(max_body),
+            route: route.clone(),
+        }
+    }
+}
