@@ -3,67 +3,75 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that are about one connection, or are the client's own secrets.
-const REQUEST_ONLY_HERE: &[&str] = &[
-    "authorization",
-    "cookie",
-    "host",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "http2-settings",
-    "forwarded",
-    "x-real-ip",
-    // Judged here (CORS-5). An upstream that knows only its own address would refuse pages the gateway allows.
-    "origin",
-    // CGI hands it to programs as `HTTP_PROXY`, through which their own requests would then go (httpoxy).
-    "proxy",
-    // Frameworks take these for the request's target and method, which are the route's to choose (PROX-10).
-    "x-original-url",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
+fn is_for_the_gateway(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "host"
+            | "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "http2-settings"
+            | "forwarded"
+            | "x-real-ip"
+            // Judged here (CORS-5). An upstream that knows only its own address would refuse pages the gateway allows.
+            | "origin"
+            // CGI hands it to programs as `HTTP_PROXY`, through which their own requests would then go (httpoxy).
+            | "proxy"
+            // Frameworks take these for the request's target and method, which are the route's to choose (PROX-10).
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+    ) || IDENTITY_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
 /// Families that tell an upstream who calls. Only the gateway may say that.
 const IDENTITY_FAMILIES: &[&str] = &["x-forwarded-", "x-doorward-"];
 
-const RESPONSE_ONLY_HERE: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    // The upstream's cookies and challenges are for the gateway, not for the client.
-    "set-cookie",
-    "www-authenticate",
-    "location",
-    "alt-svc",
-    "strict-transport-security",
-    // Nor may it tell browsers anything about the gateway's origin, where people sign in.
-    "clear-site-data",
-    "content-security-policy",
-    "service-worker-allowed",
-    "nel",
-    "report-to",
-    "reporting-endpoints",
-    "refresh",
-    // CORS is answered here.
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "access-control-allow-headers",
-    "access-control-allow-methods",
-    "access-control-expose-headers",
-    "access-control-max-age",
-];
+/// Headers that are about the upstream's connection, or would speak to the client in the gateway's name.
+fn is_for_the_upstreams_side(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            // The upstream's cookies and challenges are for the gateway, not for the client.
+            | "set-cookie"
+            | "www-authenticate"
+            | "location"
+            | "alt-svc"
+            | "strict-transport-security"
+            // Nor may it tell browsers anything about the gateway's origin, where people sign in.
+            | "clear-site-data"
+            | "content-security-policy"
+            | "service-worker-allowed"
+            | "nel"
+            | "report-to"
+            | "reporting-endpoints"
+            | "refresh"
+            // CORS is answered here.
+            | "access-control-allow-origin"
+            | "access-control-allow-credentials"
+            | "access-control-allow-headers"
+            | "access-control-allow-methods"
+            | "access-control-expose-headers"
+            | "access-control-max-age"
+    )
+}
 
 /// Takes out of a request what is not for the upstream. Everything else stays as it is, duplicates included.
 pub fn strip_request(headers: &mut HeaderMap) {
@@ -71,36 +79,34 @@ pub fn strip_request(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let named = named_by_connection(headers);
-    let strip: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            // An upstream behind CGI reads `x_forwarded_user`, and some `x.forwarded.user`, as `x-forwarded-user`.
-            let plain = name.as_str().replace(|char: char| !char.is_ascii_alphanumeric(), "-");
-            REQUEST_ONLY_HERE.contains(&plain.as_str())
-                || IDENTITY_FAMILIES.iter().any(|family| plain.starts_with(family))
-                // The session's real name is translated; this spelling would go past that.
-                || (plain == "mcp-session-id" && name.as_str() != plain)
-                || named.contains(name)
-        })
-        .cloned()
-        .collect();
-    for name in strip {
-        headers.remove(&name);
-    }
+    strip(headers, |name| {
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return is_for_the_gateway(name);
+        }
+        // An upstream behind CGI reads `x_forwarded_user`, and some `x.forwarded.user`, as `x-forwarded-user`.
+        let plain = name.replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+        // The session's real name is translated; another spelling would go past that.
+        is_for_the_gateway(&plain) || plain == "mcp-session-id"
+    });
 }
 
 /// Takes out of a response what is not for the client.
 pub fn strip_response(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(&name);
-    }
-    for name in RESPONSE_ONLY_HERE {
-        headers.remove(*name);
-    }
+    strip(headers, is_for_the_upstreams_side);
     // Whatever an upstream of a public route answers, a browser must not run it as a page of the gateway.
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// Takes out what `Connection` names, and what is to go.
+fn strip(headers: &mut HeaderMap, is_to_go: impl Fn(&str) -> bool) {
+    for name in named_by_connection(headers) {
+        headers.remove(&name);
+    }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_to_go(name.as_str())).cloned().collect();
+    for name in names {
+        headers.remove(&name);
+    }
 }
 
 /// Keeps an answer that a token opened out of the caches in front of the gateway: the upstream, which asks nobody for

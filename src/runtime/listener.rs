@@ -3,59 +3,27 @@
 //! Built on hyper-util instead of `axum::serve`, which sets no header-read timeout and waits for ever on an
 //! event stream at shutdown.
 
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Sleep;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::{Application, Http};
 use crate::domain::{Caller, Place, Places};
 use crate::outbound::special_use;
-use crate::proxy::BoxError;
-use crate::web::{Answer, Web};
+use crate::web::Web;
 
-/// How long a TLS handshake may take, and after it the bytes that tell the version of HTTP.
-const BEGINNING: Duration = Duration::from_secs(30);
-/// Length of the HTTP/2 preface: hyper-util reads this far, without a timeout, to tell the versions apart.
-const PREFACE: usize = 24;
 /// How long a request's head may take.
 pub const HEADER_READ: Duration = Duration::from_secs(30);
-/// Bytes of request head.
-const MAX_HEADERS: usize = 64 * 1024;
 /// Pause after a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a burst of refused connections is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-
-/// What answers the requests of all connections.
-pub trait Application: Send + Sync + 'static {
-    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
-
-    /// Answers one request; `peer` is the other end of its connection.
-    fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
-}
-
-impl Application for Web {
-    type Body = Answer;
-
-    async fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Answer> {
-        Self::serve(self, Some(peer), request).await
-    }
-}
 
 /// What every listener shares.
 pub struct Listener<A = Web> {
@@ -87,15 +55,7 @@ impl<A: Application> Listener<A> {
     /// Accepts until shutdown, then lets connections finish for as long as the drain timeout.
     pub async fn serve(self, socket: TcpListener) {
         let graceful = GracefulShutdown::new();
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_read).max_buf_size(MAX_HEADERS);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(64 * 1024)
-            .max_concurrent_streams(256)
-            .keep_alive_interval(Some(Duration::from_secs(30)));
-        let builder = Arc::new(builder);
+        let http = Arc::new(Http::new(self.application, self.tls, self.header_read, self.shutdown.clone()));
         let mut burst = Burst::default();
         loop {
             let accepted = tokio::select! {
@@ -112,15 +72,17 @@ impl<A: Application> Listener<A> {
                     continue;
                 }
             };
-            let Some(place) = self.place(peer) else {
+            let Some(place) = place(&self.connections, &self.trusted_proxies, peer) else {
                 if let Some(refused) = burst.tell(Instant::now()) {
                     tracing::warn!(event = "connection_refused", reasonCode = "max_connections", %peer, refused);
                 }
                 continue;
             };
-            let connection = self.clone().connection(stream, peer, Arc::clone(&builder), graceful.watcher());
+            let (http, watcher) = (Arc::clone(&http), graceful.watcher());
             tokio::spawn(async move {
-                connection.await;
+                if let Some(connection) = http.begin(stream, peer, watcher).await {
+                    connection.await;
+                }
                 drop(place);
             });
         }
@@ -129,64 +91,15 @@ impl<A: Application> Listener<A> {
             tracing::info!(event = "drain_timeout", "closing the streams that are still open");
         }
     }
-
-    /// A place for a connection. No caller may take all of them: one address has a quarter (LIM-6). Proxies and
-    /// addresses that are not of the internet, as load balancers have them, carry connections of many callers.
-    fn place(&self, peer: SocketAddr) -> Option<Place<Caller>> {
-        let address = peer.ip().to_canonical();
-        let shared =
-            special_use(address).is_some() || self.trusted_proxies.iter().any(|network| network.contains(&address));
-        let share = (!shared).then(|| (Caller::from(address), self.connections.quarter()));
-        self.connections.take(share).ok()
-    }
-
-    async fn connection(
-        self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        builder: Arc<Builder<TokioExecutor>>,
-        watcher: hyper_util::server::graceful::Watcher,
-    ) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-        match &self.tls {
-            None => serve_http(stream, peer, self.application, &builder, watcher).await,
-            Some(acceptor) => {
-                let handshake = tokio::time::timeout(BEGINNING, acceptor.accept(stream));
-                let shaken = tokio::select! {
-                    // A peer that has said nothing yet does not delay the end.
-                    () = self.shutdown.cancelled() => return,
-                    shaken = handshake => shaken,
-                };
-                match shaken {
-                    Ok(Ok(stream)) => serve_http(stream, peer, self.application, &builder, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(event = "tls_handshake_failed", %error),
-                    Err(_) => tracing::debug!(event = "tls_handshake_failed", "timed out"),
-                }
-            }
-        }
-    }
 }
 
-async fn serve_http<S, A>(
-    stream: S,
-    peer: SocketAddr,
-    application: Arc<A>,
-    builder: &Builder<TokioExecutor>,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Application,
-{
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let application = Arc::clone(&application);
-        async move { Ok::<_, Infallible>(application.serve(peer, request).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(Beginning::within(BEGINNING, stream)), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(event = "connection_ended", %error);
-    }
+/// A place for a connection. No caller may take all of them: one address has a quarter (LIM-6). Proxies and
+/// addresses that are not of the internet, as load balancers have them, carry connections of many callers.
+fn place(connections: &Arc<Places<Caller>>, proxies: &[IpNet], peer: SocketAddr) -> Option<Place<Caller>> {
+    let address = peer.ip().to_canonical();
+    let shared = special_use(address).is_some() || proxies.iter().any(|network| network.contains(&address));
+    let share = (!shared).then(|| (Caller::from(address), connections.quarter()));
+    connections.take(share).ok()
 }
 
 /// Refused connections since they were last told of.
@@ -208,93 +121,16 @@ impl Burst {
     }
 }
 
-/// A connection that must bring its first bytes in time: the header timeout starts only once the version of
-/// HTTP is known, and a peer that says nothing, or `P` alone, would stay for ever (LIM-4).
-struct Beginning<S> {
-    stream: S,
-    missing: usize,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl<S> Beginning<S> {
-    fn within(time: Duration, stream: S) -> Self {
-        Self { stream, missing: PREFACE, deadline: Box::pin(tokio::time::sleep(time)) }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Beginning<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.missing == 0 {
-            return read;
-        }
-        self.missing = self.missing.saturating_sub(buf.filled().len() - before);
-        if read.is_pending() && self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use hyper::body::Incoming;
+    use hyper::{Request, Response};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(20);
-
-    // LIM-4
-    #[tokio::test]
-    async fn a_peer_that_says_nothing_or_half_a_preface_is_dropped_in_time() {
-        for said in [b"".as_slice(), b"PRI * HTTP/2.0"] {
-            let (mut peer, ours) = duplex(64);
-            peer.write_all(said).await.unwrap();
-            let mut connection = Beginning::within(SHORT, ours);
-            let mut heard = Vec::new();
-            let error = connection.read_to_end(&mut heard).await.unwrap_err();
-            assert_eq!((heard.as_slice(), error.kind()), (said, io::ErrorKind::TimedOut));
-        }
-    }
-
-    // LIM-4, STRM-2
-    #[tokio::test]
-    async fn a_connection_that_has_begun_may_be_quiet() {
-        let (mut peer, ours) = duplex(64);
-        peer.write_all(&[b'x'; PREFACE]).await.unwrap();
-        let mut connection = Beginning::within(SHORT, ours);
-        let mut heard = [0; PREFACE];
-        connection.read_exact(&mut heard).await.unwrap();
-        let more = tokio::time::timeout(SHORT * 5, connection.read(&mut heard));
-        assert!(more.await.is_err(), "it waits for more");
-    }
 
     // LIM-4
     #[test]
@@ -336,7 +172,9 @@ mod tests {
     #[test]
     fn one_address_takes_a_quarter_of_the_connections_unless_it_stands_for_many() {
         let listener = listener(8);
-        let take = |address: &str| listener.place(SocketAddr::new(address.parse().unwrap(), 1));
+        let take = |address: &str| {
+            place(&listener.connections, &listener.trusted_proxies, SocketAddr::new(address.parse().unwrap(), 1))
+        };
         let held: Vec<_> = (0..2).map(|_| take("8.8.8.8").expect("a place")).collect();
         assert!(take("8.8.8.8").is_none());
         let others: Vec<_> = (0..3).map(|_| take("10.0.0.1").expect("a load balancer")).collect();

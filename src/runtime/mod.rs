@@ -4,6 +4,7 @@
 
 mod assemble;
 mod background;
+mod connection;
 mod documents;
 mod lifecycle;
 mod listener;
