@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
+use super::pool::Answer;
 use super::streams::StreamPlace;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +22,7 @@ const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request body on its way up.
+#[derive(Debug)]
 pub enum RequestBody {
     /// As the client sends it.
     Passing(Passing),
@@ -29,12 +31,14 @@ pub enum RequestBody {
 }
 
 /// The client's body, within a bound.
+#[derive(Debug)]
 pub struct Passing {
     inner: Incoming,
     bound: Option<Bound>,
 }
 
 /// The bound of a body whose length was not declared.
+#[derive(Debug)]
 struct Bound {
     /// Bytes that may still come.
     left: u64,
@@ -42,7 +46,7 @@ struct Bound {
 }
 
 /// Tells afterwards whether a body grew too large.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TooLarge(Arc<AtomicBool>);
 
 impl TooLarge {
@@ -151,7 +155,7 @@ pub enum ProxyBody {
 
 /// The upstream's body as it comes, what may end it early, and its place among the open ones (LIM-5).
 pub struct UpstreamBody {
-    inner: Incoming,
+    inner: Answer,
     kind: BodyKind,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
@@ -174,7 +178,7 @@ impl ProxyBody {
 
     /// `end` completes when the body may go on no longer.
     pub(super) fn upstream(
-        inner: Incoming,
+        inner: Answer,
         kind: BodyKind,
         end: impl Future<Output = ()> + Send + 'static,
         place: StreamPlace,

@@ -10,6 +10,7 @@ mod error;
 mod headers;
 mod identity;
 mod people;
+mod pool;
 mod route;
 mod session;
 mod streams;
@@ -293,7 +294,7 @@ impl Proxy {
     fn answer(
         &self,
         call: &Call<'_>,
-        response: Response<Incoming>,
+        response: Response<pool::Answer>,
         place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {

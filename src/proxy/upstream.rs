@@ -2,30 +2,21 @@
 //!
 //! Each route has a pool of its own, so a dead upstream delays no other (LIM-7).
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tower::Service;
 use url::Url;
 
-use super::body::{BoxError, RequestBody};
+use super::body::RequestBody;
 use super::error::ProxyError;
+use super::pool::{Answer, Pool, SendError};
 use crate::config::model::ProxyOptions;
 
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
 /// How many redirects on the same origin are followed, with `followRedirects`.
 const MAX_REDIRECTS: usize = 5;
 
@@ -33,31 +24,9 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone)]
 pub struct UpstreamTls(pub Arc<rustls::ClientConfig>);
 
-/// Connects within one deadline, which covers the name, TCP and TLS alike.
-#[derive(Clone)]
-struct DeadlineConnector {
-    inner: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
-
-impl Service<Uri> for DeadlineConnector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.limit, self.inner.call(target));
-        Box::pin(async move { connecting.await.map_err(|_| BoxError::from("connecting took too long"))? })
-    }
-}
-
 /// A prepared upstream.
 pub struct Upstream {
-    client: Client<DeadlineConnector, RequestBody>,
+    pool: Arc<Pool>,
     url: Url,
     uri: Uri,
     audience: String,
@@ -76,20 +45,14 @@ impl Upstream {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            // A request whose connection was closed under it before a byte of it was sent is tried again.
-            .retry_canceled_requests(true)
-            .build(DeadlineConnector { inner: connector, limit: options.connect_timeout });
         let mut url = options.upstream.clone();
         url.set_fragment(None);
         let mut audience = url.clone();
         audience.set_query(None);
+        let uri = as_uri(&url);
         Self {
-            client,
-            uri: as_uri(&url),
+            pool: Pool::new(&uri, connector, options.connect_timeout),
+            uri,
             url,
             audience: audience.into(),
             forward_search: options.forward_search,
@@ -124,22 +87,21 @@ impl Upstream {
     ///
     /// # Errors
     /// [`ProxyError`] for an upstream that cannot be reached or is late.
-    pub async fn send(&self, mut parts: Parts, body: RequestBody) -> Result<Response<Incoming>, ProxyError> {
-        parts.version = Version::HTTP_11;
+    pub async fn send(&self, mut parts: Parts, body: RequestBody) -> Result<Response<Answer>, ProxyError> {
         parts.headers.remove(header::HOST);
         parts.extensions.clear();
         let answer = async {
             if self.follow_redirects {
                 return self.send_following(parts, body).await;
             }
-            self.client.request(Request::from_parts(parts, body)).await.map_err(|error| unreachable(&error))
+            self.pool.send(Request::from_parts(parts, body)).await.map_err(|error| unreachable(&error))
         };
         tokio::time::timeout(self.first_byte_timeout, answer).await.unwrap_or(Err(ProxyError::UpstreamTimeout))
     }
 
     /// PROX-9: 307 and 308 on the same origin, method and body kept. The body must be held for that, which is
     /// why the option is off by default.
-    async fn send_following(&self, parts: Parts, body: RequestBody) -> Result<Response<Incoming>, ProxyError> {
+    async fn send_following(&self, parts: Parts, body: RequestBody) -> Result<Response<Answer>, ProxyError> {
         let bytes =
             body.collect().await.map_err(|error| ProxyError::UpstreamUnreachable(error.to_string()))?.to_bytes();
         let mut target = Url::parse(&parts.uri.to_string()).map_err(|_| ProxyError::UpstreamRedirect)?;
@@ -148,7 +110,7 @@ impl Upstream {
             next.uri = as_uri(&target);
             let held = RequestBody::Held(Full::new(bytes.clone()));
             let response =
-                self.client.request(Request::from_parts(next, held)).await.map_err(|error| unreachable(&error))?;
+                self.pool.send(Request::from_parts(next, held)).await.map_err(|error| unreachable(&error))?;
             if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
                 return Ok(response);
             }
@@ -179,10 +141,10 @@ fn as_uri(url: &Url) -> Uri {
     Uri::try_from(url.as_str()).unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-fn unreachable(error: &ClientError) -> ProxyError {
+fn unreachable(error: &SendError) -> ProxyError {
     // The chain of causes says what happened; none of them holds a header or a body.
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.error.source();
     while let Some(inner) = cause {
         text.push_str(": ");
         text.push_str(&inner.to_string());

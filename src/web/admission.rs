@@ -71,21 +71,21 @@ impl<S: Sync> FromRequestParts<S> for Context {
 ///
 /// # Errors
 /// The answer to a request whose Host no public URL matches, or whose target is too long.
-pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> Result<Context, Response> {
+pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> Result<Context, Box<Response>> {
     let request_id: Arc<str> = random_id("", &*gateway.random).into();
     let trusted = peer.is_some_and(|peer| {
         let ip = peer.ip().to_canonical();
         gateway.trusted_proxies.iter().any(|network| network.contains(&ip))
     });
     let Some(origin) = authority(head, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
-        return Err(misdirected(&head.headers, &request_id));
+        return Err(Box::new(misdirected(&head.headers, &request_id)));
     };
     let client_ip = if trusted { forwarded_for(&head.headers, &gateway.trusted_proxies) } else { None }
         .or(peer.map(|peer| peer.ip()));
     let context = Context { gateway, origin, request_id, peer, client_ip };
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET {
-        return Err(context.sign(respond::target_too_long(&head.headers, &context)));
+        return Err(Box::new(context.sign(respond::target_too_long(&head.headers, &context))));
     }
     Ok(context)
 }

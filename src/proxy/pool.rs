@@ -1,0 +1,323 @@
+//! Connections to one upstream address, kept for the next call (RFC 9112 §9.3).
+//!
+//! An HTTP/1 connection is driven by the call that uses it, not by a task of its own. That saves every call two changes
+//! of task, and a caller that goes away takes the connection along at once, which is how an upstream learns of it
+//! (STRM-4). An HTTP/2 connection carries many calls and has a task.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use super::body::{BoxError, RequestBody};
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(15);
+/// Idle connections that are kept; the longest idle make room.
+const MAX_IDLE: usize = 1024;
+/// How often an upstream on HTTP/2 is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Message = Request<RequestBody>;
+
+/// The connections.
+pub struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    /// Time for the name, TCP and TLS together.
+    connect_timeout: Duration,
+    /// Scheme and authority.
+    address: Uri,
+    host: HeaderValue,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The longest idle first.
+    idle: Vec<Idle>,
+    http2: Option<http2::SendRequest<RequestBody>>,
+    is_swept: bool,
+}
+
+struct Idle {
+    link: Box<Link>,
+    since: Instant,
+}
+
+/// An HTTP/1 connection: the way in, and what must be polled for anything to happen.
+struct Link {
+    sender: http1::SendRequest<RequestBody>,
+    connection: http1::Connection<Io, RequestBody>,
+    has_ended: bool,
+}
+
+enum Connected {
+    Http1(Box<Link>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SendError {
+    #[source]
+    pub error: BoxError,
+    /// The request, if nothing of it was sent: it may go elsewhere.
+    pub unsent: Option<Box<Message>>,
+}
+
+impl Pool {
+    /// For the host that `uri` names.
+    pub fn new(uri: &Uri, connector: HttpsConnector<HttpConnector>, connect_timeout: Duration) -> Arc<Self> {
+        let (scheme, authority) = (uri.scheme().cloned(), uri.authority().cloned());
+        let (scheme, authority) =
+            (scheme.unwrap_or(Scheme::HTTP), authority.unwrap_or(Authority::from_static("localhost")));
+        let host = HeaderValue::from_str(authority.as_str()).unwrap_or(HeaderValue::from_static("localhost"));
+        let address = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+        Arc::new(Self {
+            connector,
+            connect_timeout,
+            address: address.unwrap_or_default(),
+            host,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// [`SendError`]. A connection that turns out to be closed before anything was sent is not one: the next is tried,
+    /// and in the end a new one.
+    pub async fn send(self: &Arc<Self>, mut request: Message) -> Result<Response<Answer>, SendError> {
+        while let Some(kept) = self.take() {
+            match self.over(kept, request).await {
+                Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
+                done => return done,
+            }
+        }
+        match self.connect().await {
+            Ok(connected) => self.over(connected, request).await,
+            Err(error) => Err(SendError { error, unsent: Some(Box::new(request)) }),
+        }
+    }
+
+    async fn over(self: &Arc<Self>, connected: Connected, request: Message) -> Result<Response<Answer>, SendError> {
+        match connected {
+            Connected::Http1(link) => self.over_http1(link, request).await,
+            Connected::Http2(sender) => over_http2(sender, request).await,
+        }
+    }
+
+    async fn over_http1(
+        self: &Arc<Self>,
+        mut link: Box<Link>,
+        mut request: Message,
+    ) -> Result<Response<Answer>, SendError> {
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        let target = request.uri().clone();
+        let origin_form = target.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+        *request.uri_mut() = origin_form;
+        *request.version_mut() = Version::HTTP_11;
+        let sent = {
+            let mut answer = pin!(link.sender.try_send_request(request));
+            let (connection, has_ended) = (&mut link.connection, &mut link.has_ended);
+            poll_fn(|task| {
+                if !*has_ended {
+                    *has_ended = Pin::new(&mut *connection).poll(task).is_ready();
+                }
+                answer.as_mut().poll(task)
+            })
+            .await
+        };
+        match sent {
+            Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: Some((link, Arc::clone(self))) })),
+            Err(failed) => Err(SendError::of(failed, Some(target))),
+        }
+    }
+
+    /// An idle connection, the one used last first.
+    fn take(&self) -> Option<Connected> {
+        let mut state = self.state();
+        if let Some(sender) = state.http2.as_ref().filter(|sender| !sender.is_closed()) {
+            return Some(Connected::Http2(sender.clone()));
+        }
+        state.http2 = None;
+        let oldest = Instant::now().checked_sub(IDLE);
+        let kept = state.idle.pop().filter(|idle| oldest.is_none_or(|oldest| idle.since > oldest));
+        if kept.is_none() {
+            // What is below has been idle for longer still.
+            state.idle.clear();
+        }
+        kept.map(|idle| Connected::Http1(idle.link))
+    }
+
+    /// Keeps a connection whose answer has been read whole.
+    fn give_back(self: &Arc<Self>, mut link: Box<Link>, task: &mut Context<'_>) {
+        if !link.sender.is_ready() && !link.has_ended {
+            link.has_ended = Pin::new(&mut link.connection).poll(task).is_ready();
+        }
+        if link.has_ended || !link.sender.is_ready() {
+            return;
+        }
+        let mut state = self.state();
+        if state.idle.len() >= MAX_IDLE {
+            state.idle.remove(0);
+        }
+        state.idle.push(Idle { link, since: Instant::now() });
+        if !state.is_swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.is_swept = true;
+            runtime.spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected, BoxError> {
+        let connecting = self.connector.clone().oneshot(self.address.clone());
+        let io = tokio::time::timeout(self.connect_timeout, connecting)
+            .await
+            .map_err(|_| BoxError::from("connecting took too long"))??;
+        if !io.connected().is_negotiated_h2() {
+            let (sender, connection) = http1::handshake(io).await?;
+            return Ok(Connected::Http1(Box::new(Link { sender, connection, has_ended: false })));
+        }
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .handshake(io)
+            .await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(event = "upstream_connection_ended", %error);
+            }
+        });
+        self.state().http2 = Some(sender.clone());
+        Ok(Connected::Http2(sender))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn over_http2(
+    mut sender: http2::SendRequest<RequestBody>,
+    mut request: Message,
+) -> Result<Response<Answer>, SendError> {
+    request.headers_mut().remove(header::HOST);
+    *request.version_mut() = Version::HTTP_2;
+    if let Err(error) = sender.ready().await {
+        return Err(SendError { error: error.into(), unsent: Some(Box::new(request)) });
+    }
+    match sender.try_send_request(request).await {
+        Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: None })),
+        Err(failed) => Err(SendError::of(failed, None)),
+    }
+}
+
+impl SendError {
+    /// `target` is what the request was for before it was made ready for its connection.
+    fn of(mut failed: TrySendError<Message>, target: Option<Uri>) -> Self {
+        let unsent = failed.take_message().map(|mut request| {
+            if let Some(target) = target {
+                *request.uri_mut() = target;
+            }
+            Box::new(request)
+        });
+        Self { error: failed.into_error().into(), unsent }
+    }
+}
+
+/// Closes what has been idle for too long, or was closed by the upstream, until nothing is left.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut state = pool.state();
+        let now = Instant::now();
+        let mut nobody = Context::from_waker(Waker::noop());
+        state.idle.retain_mut(|idle| {
+            now.duration_since(idle.since) < IDLE && Pin::new(&mut idle.link.connection).poll(&mut nobody).is_pending()
+        });
+        if state.idle.is_empty() {
+            state.is_swept = false;
+            return;
+        }
+    }
+}
+
+/// The body of an answer, and the connection it comes over.
+pub struct Answer {
+    incoming: Incoming,
+    link: Option<(Box<Link>, Arc<Pool>)>,
+}
+
+impl Answer {
+    fn give_back(&mut self, task: &mut Context<'_>) {
+        if let Some((link, pool)) = self.link.take() {
+            pool.give_back(link, task);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let mut frame = Pin::new(&mut this.incoming).poll_frame(task);
+        if frame.is_pending()
+            && let Some((link, _)) = &mut this.link
+            && !link.has_ended
+        {
+            link.has_ended = Pin::new(&mut link.connection).poll(task).is_ready();
+            frame = Pin::new(&mut this.incoming).poll_frame(task);
+        }
+        match &frame {
+            Poll::Ready(Some(Err(_))) => this.link = None,
+            Poll::Ready(_) if this.incoming.is_end_stream() => this.give_back(task),
+            Poll::Ready(None) => this.give_back(task),
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Read to its end without a look at what follows, as bodies of a known length are.
+        if self.incoming.is_end_stream() {
+            self.give_back(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
