@@ -18,7 +18,7 @@
 //! | 2 | `keys` | `store` | signing keys, JWKS, access tokens made and verified |
 //! | 2 | `outbound` | | fetching URLs that strangers name |
 //! | 2 | `identity` | | the conversation with the identity provider |
-//! | 2 | `telemetry` | `store` | how events are written, the audit trail |
+//! | 2 | `telemetry` | `store` | how events are written, the audit trail, what is counted |
 //! | 3 | `access` | | who may use what |
 //! | 3 | `authorization` | `access` | the authorization server, free of HTTP |
 //! | 3 | `proxy` | `access` | the way to the MCP servers: authenticate, strip, forward |
