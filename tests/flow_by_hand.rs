@@ -31,6 +31,7 @@ impl Gateway {
             .env_remove("WORKOS_CLIENT_SECRET")
             .env_remove("WORKOS_API_KEY")
             .arg("dev")
+            .args(["--metrics-listen", "off"])
             .arg(folder)
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .stdout(Stdio::null())

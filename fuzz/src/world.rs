@@ -89,6 +89,7 @@ impl World {
             max_connections: 1,
             max_streams: 1,
             max_body: 1024,
+            metrics: None,
             development: None,
         };
         let clock = Arc::new(Hand::default());

@@ -48,6 +48,9 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     if let Some(open) = args.listen.iter().find(|address| !address.ip().is_loopback()) {
         bail!("dev is for this machine only: --listen {open} is not a loopback address; use `doorward serve`");
     }
+    if let Some(open) = args.process.metrics().filter(|listen| !listen.address.ip().is_loopback()) {
+        bail!("dev is for this machine only: --metrics-listen {} is not a loopback address", open.address);
+    }
     let format = args.process.log_format.unwrap_or(LogFormat::Pretty);
     telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
     let home = home(&args.dir)?;
@@ -102,6 +105,7 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         max_connections: args.process.max_connections,
         max_streams: args.process.max_streams,
         max_body: args.process.max_body_bytes,
+        metrics: args.process.metrics(),
         development: Some(DevelopmentSettings { auto_approve: args.auto_approve }),
     })
 }

@@ -1,6 +1,6 @@
 //! The flags that `serve` and `dev` share (gateway.md §1), and what they are as values.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ use secrecy::SecretString;
 
 use crate::config::{self, Diagnostics, Env, Flags, Loaded, Mode};
 use crate::crypto::KeyMaterial;
+use crate::runtime::MetricsListen;
 use crate::telemetry::LogFormat;
+
+/// Beside the default port of the gateway, for this machine only.
+const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9001);
 
 /// Settings of the process.
 #[derive(Debug, Clone, Args)]
@@ -48,11 +52,33 @@ pub struct ProcessArgs {
     /// Calls and event streams at once
     #[arg(long, env = "DOORWARD_MAX_STREAMS", value_name = "N", default_value_t = 10_000)]
     pub max_streams: usize,
+    /// Address of `GET /metrics`, away from the public listener, or `off` [default: 127.0.0.1:9001]
+    #[arg(long, env = "DOORWARD_METRICS_LISTEN", value_name = "ADDR|off", value_parser = metrics_address)]
+    pub metrics_listen: Option<MetricsAddress>,
     /// Bytes of the largest request body; a route may take less
     #[arg(long, env = "DOORWARD_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
     pub max_body_bytes: u64,
     #[command(flatten)]
     pub folderless: FolderlessArgs,
+}
+
+/// Where metrics are served, as somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAddress {
+    Off,
+    At(SocketAddr),
+}
+
+impl ProcessArgs {
+    /// By default on loopback, as long as nobody else is there.
+    #[must_use]
+    pub fn metrics(&self) -> Option<MetricsListen> {
+        match self.metrics_listen {
+            None => Some(MetricsListen { address: DEFAULT_METRICS, asked_for: false }),
+            Some(MetricsAddress::Off) => None,
+            Some(MetricsAddress::At(address)) => Some(MetricsListen { address, asked_for: true }),
+        }
+    }
 }
 
 /// A start without a config folder.
@@ -177,6 +203,16 @@ fn log_format() -> impl TypedValueParser<Value = LogFormat> {
         "json" => LogFormat::Json,
         _ => LogFormat::Pretty,
     })
+}
+
+fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    match text {
+        "off" => Ok(MetricsAddress::Off),
+        address => address
+            .parse()
+            .map(MetricsAddress::At)
+            .map_err(|_| "must be an address such as 127.0.0.1:9001, or `off`".to_owned()),
+    }
 }
 
 fn cimd_allow(text: &str) -> Result<(String, Option<IpNet>), String> {

@@ -116,6 +116,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         max_connections: args.process.max_connections,
         max_streams: args.process.max_streams,
         max_body: args.process.max_body_bytes,
+        metrics: args.process.metrics(),
         development: None,
     })
 }

@@ -42,6 +42,12 @@ impl<K: Hash + Eq + Clone> Places<K> {
         (self.limit / 4).max(1)
     }
 
+    /// How many are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).in_all
+    }
+
     /// Takes a place, for a holder that may have `share` of them.
     ///
     /// # Errors

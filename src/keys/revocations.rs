@@ -57,12 +57,18 @@ impl Revocations {
         self.known_at.store(now.0, Ordering::Relaxed);
     }
 
+    /// When the list was last brought up to date; `None` when nobody follows the store.
+    #[must_use]
+    pub fn known_at(&self) -> Option<UnixTime> {
+        let known_at = UnixTime(self.known_at.load(Ordering::Relaxed));
+        (known_at.0 != 0).then_some(known_at)
+    }
+
     /// Whether the store has been away for longer than `bound`, so that the list can no longer be relied on
     /// (STORE-6).
     #[must_use]
     pub fn is_outdated(&self, bound: Duration, now: UnixTime) -> bool {
-        let known_at = UnixTime(self.known_at.load(Ordering::Relaxed));
-        known_at.0 != 0 && now > known_at.plus(bound.max(SHORTEST_BOUND))
+        self.known_at().is_some_and(|known_at| now > known_at.plus(bound.max(SHORTEST_BOUND)))
     }
 
     /// Forgets grants whose tokens have all expired.

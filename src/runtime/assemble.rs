@@ -22,6 +22,7 @@ use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
 use crate::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use crate::store::{RevocationReason, Store};
+use crate::telemetry::metrics::Metrics;
 use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 
 /// Why the gateway did not start. Every message says what to do.
@@ -43,6 +44,8 @@ pub enum StartError {
     Outbound(#[from] OutboundError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("--metrics-listen {address}: {source}; name a free address, or `off`")]
+    MetricsListen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("{0}")]
     Tls(String),
     #[error("--secret-key: {0}")]
@@ -65,6 +68,7 @@ pub struct Assembly {
     pub upstream_tls: UpstreamTls,
     pub streams: Arc<OpenStreams>,
     pub origins: Origins,
+    pub metrics: Arc<Metrics>,
     current: std::sync::OnceLock<SharedGateway>,
 }
 
@@ -104,7 +108,7 @@ impl Assembly {
         let revocations = Arc::new(Revocations::default());
         // Before the first request: what was revoked while this process was away stays refused (REV-3).
         super::background::learn_revocations(&store, &revocations, now.minus(REMEMBERED), now).await?;
-        Ok(Self {
+        let assembly = Self {
             streams: OpenStreams::new(settings.max_streams),
             settings,
             store,
@@ -117,8 +121,11 @@ impl Assembly {
             outbound,
             upstream_tls,
             origins,
+            metrics: Arc::default(),
             current: std::sync::OnceLock::new(),
-        })
+        };
+        super::metrics::add_gauges(&assembly);
+        Ok(assembly)
     }
 
     /// The gateway under a configuration.
@@ -146,6 +153,7 @@ impl Assembly {
             authorization,
             development,
             random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::BoxError;
-use crate::web::{Answer, Web};
+use crate::web::{Answer, MetricsWeb, Web};
 
 /// How long a TLS handshake may take, and after it the bytes that tell the version of HTTP.
 const BEGINNING: Duration = Duration::from_secs(30);
@@ -49,6 +49,14 @@ impl Application for Web {
 
     async fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Answer> {
         Self::serve(self, Some(peer), request).await
+    }
+}
+
+impl Application for MetricsWeb {
+    type Body = axum::body::Body;
+
+    async fn serve(&self, _: SocketAddr, request: Request<Incoming>) -> Response<axum::body::Body> {
+        Self::serve(self, request).await
     }
 }
 

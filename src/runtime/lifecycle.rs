@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::assemble::{Assembly, StartError, signing_alg};
 use super::background;
 use super::listener::{HEADER_READ, Listener};
+use super::metrics;
 use super::settings::{Settings, TlsFiles};
 use crate::config::model::{CorsPolicy, ForwardIdentity, GatewayConfig, ProxyOptions, Route};
 use crate::config::{Diagnostics, Loaded};
@@ -60,17 +61,25 @@ pub async fn run(
     };
     let tls = assembly.settings.tls.as_ref().map(tls_acceptor).transpose()?;
     let sockets = bind(&assembly.settings.listen).await?;
+    let metrics_socket = metrics::bind(assembly.settings.metrics).await?;
 
     log_notes(&loaded);
     let config = with_demo(loaded.config, demo.as_ref());
     let shared = install(&assembly, config.clone()).await;
     let tasks = TaskTracker::new();
+    let connections = Places::new(assembly.settings.max_connections);
+    metrics::add_connections(&assembly.metrics, &connections);
+    metrics::add_process(&assembly.metrics, assembly.clock.now());
+    if let Some(socket) = metrics_socket {
+        tasks.spawn(metrics::listener(&shared, shutdown.clone()).serve(socket));
+    }
     let listener = Listener {
         application: Arc::new(Web::new(shared.clone())),
         tls,
-        connections: Places::new(assembly.settings.max_connections),
+        connections,
         trusted_proxies: assembly.settings.trusted_proxies.clone().into(),
         header_read: HEADER_READ,
+        metrics: assembly.metrics.connections.clone(),
         shutdown: shutdown.clone(),
         drain: assembly.settings.drain_timeout,
     };
@@ -139,9 +148,11 @@ async fn reload(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoSe
             log_notes(&loaded);
             assembly.follow_signing_alg(&loaded.config).await;
             install(assembly, with_demo(loaded.config, demo)).await;
+            assembly.metrics.config_reloads.count(["loaded"]);
             tracing::info!(event = "config_reloaded");
         }
         Err(diagnostics) => {
+            assembly.metrics.config_reloads.count(["refused"]);
             tracing::error!(
                 event = "config_refused",
                 "the configuration has problems; the old one stays in force\n{}",

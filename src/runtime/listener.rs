@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Application, Http};
 use crate::domain::{Caller, Place, Places};
 use crate::outbound::special_use;
+use crate::telemetry::metrics::ConnectionMetrics;
 use crate::web::Web;
 
 /// How long a request's head may take.
@@ -34,6 +35,7 @@ pub struct Listener<A = Web> {
     pub trusted_proxies: Arc<[IpNet]>,
     /// How long a request's head may take.
     pub header_read: Duration,
+    pub metrics: ConnectionMetrics,
     pub shutdown: CancellationToken,
     pub drain: Duration,
 }
@@ -45,6 +47,7 @@ impl<A> Clone for Listener<A> {
             tls: self.tls.clone(),
             connections: Arc::clone(&self.connections),
             trusted_proxies: Arc::clone(&self.trusted_proxies),
+            metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
             ..*self
         }
@@ -65,6 +68,7 @@ impl<A: Application> Listener<A> {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
+                    self.metrics.refused.count(["accept_failed"]);
                     if let Some(refused) = burst.tell(Instant::now()) {
                         tracing::warn!(event = "accept_failed", %error, refused);
                     }
@@ -73,11 +77,13 @@ impl<A: Application> Listener<A> {
                 }
             };
             let Some(place) = place(&self.connections, &self.trusted_proxies, peer) else {
+                self.metrics.refused.count(["max_connections"]);
                 if let Some(refused) = burst.tell(Instant::now()) {
                     tracing::warn!(event = "connection_refused", reasonCode = "max_connections", %peer, refused);
                 }
                 continue;
             };
+            self.metrics.accepted.inc();
             let (http, watcher) = (Arc::clone(&http), graceful.watcher());
             tokio::spawn(async move {
                 if let Some(connection) = http.begin(stream, peer, watcher).await {
@@ -162,6 +168,7 @@ mod tests {
             connections: Places::new(places),
             trusted_proxies: Arc::from(["198.18.7.0/24".parse().unwrap(), "8.8.4.0/24".parse().unwrap()]),
             header_read: HEADER_READ,
+            metrics: ConnectionMetrics::default(),
             shutdown: CancellationToken::new(),
             // Longer than any test is waited for.
             drain: Duration::from_secs(3600),

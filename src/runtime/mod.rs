@@ -8,10 +8,12 @@ mod connection;
 mod documents;
 mod lifecycle;
 mod listener;
+mod metrics;
 mod settings;
 
 pub use assemble::{Assembly, StartError};
 pub use background::follow_revocations;
 pub use lifecycle::{ConfigSource, run};
 pub use listener::{HEADER_READ, Listener};
-pub use settings::{DevelopmentSettings, Settings, TlsFiles};
+pub use metrics::listener as metrics_listener;
+pub use settings::{DevelopmentSettings, MetricsListen, Settings, TlsFiles};

@@ -32,8 +32,18 @@ pub struct Settings {
     pub max_streams: usize,
     /// The largest body any route takes, in bytes; a route may take less.
     pub max_body: u64,
+    /// Where metrics are served; nowhere when absent.
+    pub metrics: Option<MetricsListen>,
     /// Set by `dev` only.
     pub development: Option<DevelopmentSettings>,
+}
+
+/// `--metrics-listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsListen {
+    pub address: SocketAddr,
+    /// The operator named it, so that it must work.
+    pub asked_for: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -78,6 +78,7 @@ pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> R
         gateway.trusted_proxies.iter().any(|network| network.contains(&ip))
     });
     let Some(origin) = authority(head, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
+        gateway.metrics.endpoints.answered("unknown host", StatusCode::MISDIRECTED_REQUEST);
         return Err(Box::new(misdirected(&head.headers, &request_id)));
     };
     let client_ip = if trusted { forwarded_for(&head.headers, &gateway.trusted_proxies) } else { None }

@@ -13,6 +13,7 @@ use crate::identity::dev::DevLogin;
 use crate::keys::Keys;
 use crate::proxy::Proxy;
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 
 /// The gateway under one configuration. A reload puts a new one in its place; requests under way keep theirs.
 pub struct Gateway {
@@ -29,6 +30,7 @@ pub struct Gateway {
     pub proxy: Proxy,
     pub development: Option<Development>,
     pub random: Arc<dyn Random>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// What `dev` adds.

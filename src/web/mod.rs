@@ -5,6 +5,7 @@
 
 mod admission;
 mod cookie;
+mod counting;
 mod endpoints;
 mod extract;
 mod gateway;
@@ -17,4 +18,4 @@ mod service;
 pub use admission::Context;
 pub use gateway::{Development, Gateway, SharedGateway};
 pub use origin::{OriginError, Origins};
-pub use service::{Answer, Web};
+pub use service::{Answer, MetricsWeb, Web};

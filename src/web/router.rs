@@ -10,11 +10,11 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admission::Context;
 use super::endpoints::{
-    account, authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, register,
-    revoke, token,
+    account, authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, metrics,
+    register, revoke, token,
 };
 use super::gateway::SharedGateway;
-use super::respond;
+use super::{counting, respond};
 
 /// Every path the gateway answers, but for the MCP routes ([`Web`](super::Web)).
 pub(super) fn router(shared: &SharedGateway) -> Router {
@@ -27,7 +27,12 @@ pub(super) fn router(shared: &SharedGateway) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
     table = if base.is_empty() { table.merge(authorization_table()) } else { table.nest(&base, authorization_table()) };
-    table.merge(alias_table()).fallback(any(mcp::below))
+    table.merge(alias_table()).route_layer(middleware::from_fn(counting::count)).fallback(any(mcp::below))
+}
+
+/// What the metrics listener answers: this path and no other (OPS-4).
+pub(super) fn metrics_router(shared: &SharedGateway) -> Router {
+    Router::new().route("/metrics", get(metrics::get).with_state(shared.clone()))
 }
 
 /// Documents that clients read across origins and without credentials (CORS-1).

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use super::admission;
 use super::gateway::SharedGateway;
-use super::router::router;
+use super::router::{metrics_router, router};
 use crate::proxy::{BoxError, ProxyBody};
 use crate::telemetry::request::RequestScope;
 
@@ -64,6 +64,24 @@ impl Web {
     async fn through_table(&self, request: Request<Body>) -> Response<Answer> {
         let Ok(answer) = self.table.clone().oneshot(request).await;
         answer.map(Answer::Page)
+    }
+}
+
+/// Serves the metrics listener (OPS-4).
+#[derive(Clone)]
+pub struct MetricsWeb {
+    table: Router,
+}
+
+impl MetricsWeb {
+    #[must_use]
+    pub fn new(shared: &SharedGateway) -> Self {
+        Self { table: metrics_router(shared) }
+    }
+
+    pub async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+        let Ok(answer) = self.table.clone().oneshot(request.map(Body::new)).await;
+        answer
     }
 }
 

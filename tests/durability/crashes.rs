@@ -84,7 +84,7 @@ async fn a_second_dev_in_the_same_folder_says_why_it_does_not_start() {
     let second = Command::new(env!("CARGO_BIN_EXE_doorward"))
         .env_clear()
         .current_dir(folder.path())
-        .args(["dev", "--listen", "127.0.0.1:0"])
+        .args(["dev", "--metrics-listen", "off", "--listen", "127.0.0.1:0"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&second.stderr);

@@ -9,5 +9,6 @@ mod browser;
 mod ports;
 
 mod crashes;
+mod metrics;
 mod operators;
 mod process;

@@ -71,7 +71,7 @@ pub fn spawn(folder: &Path, port: u16) -> Child {
     Command::new(env!("CARGO_BIN_EXE_doorward"))
         .env_clear()
         .current_dir(folder)
-        .args(["dev", "--log-level", "warn", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["dev", "--log-level", "warn", "--metrics-listen", "off", "--listen", &format!("127.0.0.1:{port}")])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -29,6 +29,7 @@ mod introspect;
 mod journey;
 mod keys;
 mod limits;
+mod metrics;
 mod oidc_login;
 mod pages;
 mod pages_elsewhere;

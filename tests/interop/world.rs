@@ -69,6 +69,7 @@ impl World {
             .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
             .env("LOGIN_SECRET", secret)
             .arg("serve")
+            .args(["--metrics-listen", "off"])
             .args(["--config-dir".as_ref(), config.as_os_str()])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--public-url", &origin])
@@ -139,6 +140,7 @@ impl Dev {
         command
             .current_dir(folder.path())
             .arg("dev")
+            .args(["--metrics-listen", "off"])
             .arg(folder.path())
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(arguments);

@@ -134,6 +134,7 @@ impl TestGateway {
             max_connections: 10_000,
             max_streams: 10_000,
             max_body: 4 * 1024 * 1024,
+            metrics: None,
             development: options.development.then_some(DevelopmentSettings { auto_approve: options.auto_approve }),
         };
         (options.settings)(&mut settings);
@@ -177,6 +178,7 @@ impl TestGateway {
             connections: Places::new(10_000),
             trusted_proxies: Arc::from([]),
             header_read: HEADER_READ,
+            metrics: assembly.metrics.connections.clone(),
             shutdown: shutdown.clone(),
             drain: Duration::from_millis(200),
         };

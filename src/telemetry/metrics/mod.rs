@@ -9,7 +9,10 @@ mod process;
 mod route;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::collector::Collector;
@@ -18,7 +21,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use route::{OpenRequest, RouteMetrics};
 
@@ -33,6 +36,7 @@ pub struct Metrics {
     pub sign_in: SignInMetrics,
     pub token_cache: TokenCacheMetrics,
     pub connections: ConnectionMetrics,
+    pub store: StoreMetrics,
     /// By `outcome`: `loaded` or `refused`.
     pub config_reloads: CounterBy<1>,
 }
@@ -78,6 +82,23 @@ pub struct SignInMetrics {
 pub struct TokenCacheMetrics {
     pub hits: Counter,
     pub misses: Counter,
+}
+
+/// What came of asking the store, at the last scrape.
+#[derive(Debug, Clone, Default)]
+pub struct StoreMetrics {
+    up: prometheus_client::metrics::gauge::Gauge,
+    answer: prometheus_client::metrics::gauge::Gauge<f64, AtomicU64>,
+}
+
+impl StoreMetrics {
+    /// The store answered after this long, or not at all.
+    pub fn set(&self, answered: Option<Duration>) {
+        self.up.set(i64::from(answered.is_some()));
+        if let Some(took) = answered {
+            self.answer.set(took.as_secs_f64());
+        }
+    }
 }
 
 /// Connections that came in at the public listeners.
@@ -144,9 +165,13 @@ impl Default for Metrics {
             refused: by(&mut registry, "doorward_connections_refused", "Connections turned away", ["reason"]),
         };
         registry.register("doorward_connections_accepted", "Connections taken", connections.accepted.clone());
+        let store = StoreMetrics::default();
+        registry.register("doorward_store_up", "Whether the store answered at this scrape", store.up.clone());
+        let help = "How long it took when it answered last";
+        registry.register_with_unit("doorward_store_answer", help, Unit::Seconds, store.answer.clone());
         let config_reloads = by(&mut registry, "doorward_config_reloads", "Configurations read again", ["outcome"]);
         let registry = Mutex::new(registry);
-        Self { registry, routes, endpoints, sign_in, token_cache, connections, config_reloads }
+        Self { registry, routes, endpoints, sign_in, token_cache, connections, store, config_reloads }
     }
 }
 

@@ -17,7 +17,10 @@ pub async fn below(context: Context, request: Request) -> Response {
     let document = match (path.strip_suffix(PROTECTED_RESOURCE_SUFFIX), path.strip_suffix(OPENID_SUFFIX)) {
         (Some(route), _) => discovery::protected_resource_of(&context, route),
         (_, Some(route)) => discovery::openid_configuration_of(&context, route),
-        _ => return respond::not_found(&context),
+        _ => {
+            context.gateway.metrics.endpoints.answered("unknown path", StatusCode::NOT_FOUND);
+            return respond::not_found(&context);
+        }
     };
     match *request.method() {
         Method::GET | Method::HEAD => for_any_page(document),

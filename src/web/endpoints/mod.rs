@@ -11,6 +11,7 @@ pub mod introspect;
 pub mod landing;
 pub mod logout;
 pub mod mcp;
+pub mod metrics;
 pub mod register;
 pub mod revoke;
 pub mod token;

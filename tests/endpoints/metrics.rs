@@ -1,0 +1,240 @@
+//! `GET /metrics` on its own listener (OPS-4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use doorward::runtime::metrics_listener;
+use reqwest::{Method, StatusCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::support::browser::client;
+use crate::support::gateway::{Options, TestGateway};
+
+/// The metrics listener of a gateway. Stops when dropped.
+pub struct Metrics {
+    url: String,
+    _stop: DropGuard,
+}
+
+/// What a scrape gave: each sample, such as `doorward_logins_total{outcome="succeeded"}`, and its value.
+pub struct Scrape {
+    pub text: String,
+    samples: BTreeMap<String, f64>,
+}
+
+impl Metrics {
+    pub async fn of(gateway: &TestGateway) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/metrics", socket.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        tokio::spawn(metrics_listener(&gateway.shared, shutdown.clone()).serve(socket));
+        Self { url, _stop: shutdown.drop_guard() }
+    }
+
+    pub async fn scrape(&self) -> Scrape {
+        let answer = client().get(&self.url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let text = answer.text().await.unwrap();
+        Scrape { samples: parse(&text), text }
+    }
+}
+
+impl Scrape {
+    /// 0 for what has not occurred.
+    pub fn value(&self, sample: &str) -> f64 {
+        self.samples.get(sample).copied().unwrap_or_default()
+    }
+
+    /// Every sample, for what must not grow.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.samples.keys().map(String::as_str).collect()
+    }
+}
+
+/// Reads OpenMetrics text and holds it to its rules: descriptors before samples, no family twice, suffixes by type,
+/// nothing after the end.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let body = text.strip_suffix("# EOF\n").expect("the end is marked");
+    let (mut samples, mut families) = (BTreeMap::new(), BTreeMap::new());
+    let mut family = "";
+    for line in body.lines() {
+        if let Some(descriptor) = line.strip_prefix("# ") {
+            let mut words = descriptor.splitn(3, ' ');
+            let (keyword, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            match keyword {
+                "HELP" => {
+                    assert!(families.insert(name, "").is_none(), "{name} comes twice");
+                    family = name;
+                }
+                "TYPE" => assert_eq!(families.insert(name, rest), Some(""), "{name}"),
+                "UNIT" => assert!(name.ends_with(rest), "{line}"),
+                _ => panic!("{line}"),
+            }
+            assert_eq!(name, family, "{line}");
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').unwrap();
+        let name = sample.split('{').next().unwrap();
+        let suffixes: &[&str] = match families[family] {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            "info" => &["_info"],
+            "gauge" => &[""],
+            other => panic!("{other}"),
+        };
+        assert!(suffixes.iter().any(|suffix| name == format!("{family}{suffix}")), "{line} under {family}");
+        assert!(samples.insert(sample.to_owned(), value.parse().unwrap()).is_none(), "{sample} comes twice");
+    }
+    samples
+}
+
+// OPS-4
+#[tokio::test]
+async fn metrics_are_open_metrics_text_with_an_end() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let answer = client().get(&metrics.url).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let scrape = metrics.scrape().await;
+    assert_eq!(scrape.value(&format!("doorward_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+    assert_eq!(scrape.value("doorward_store_up"), 1.0);
+    assert!(scrape.value("doorward_store_answer_seconds") > 0.0);
+}
+
+// OPS-4
+#[tokio::test]
+async fn the_metrics_listener_has_metrics_alone_and_the_public_one_has_none() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let public = client().get(gateway.url("/metrics")).send().await.unwrap();
+    assert_eq!(public.status(), StatusCode::NOT_FOUND);
+    assert!(!public.text().await.unwrap().contains("doorward_"));
+    for path in ["", "healthz", "mcp/one", "oauth/token", "metrics/", ".well-known/jwks.json"] {
+        let url = metrics.url.replace("metrics", path);
+        assert_eq!(client().get(&url).send().await.unwrap().status(), StatusCode::NOT_FOUND, "{url}");
+    }
+    for method in [Method::POST, Method::OPTIONS, Method::DELETE] {
+        let answer = client().request(method, &metrics.url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+}
+
+// OPS-4, OPS-3
+#[tokio::test]
+async fn metrics_need_no_token_answer_on_any_host_and_are_for_no_page() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let request = client().get(&metrics.url).header("host", "prometheus.internal:9001");
+    let answer = request.header("origin", "https://evil.example").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+}
+
+// OPS-4
+#[tokio::test]
+async fn every_endpoint_is_counted_under_its_own_name_and_health_is_not() {
+    for base in ["/", "/gateway/"] {
+        let settings = Box::new(move |settings: &mut doorward::runtime::Settings| settings.base_path = base.to_owned());
+        let gateway = TestGateway::start_with(Options { settings, ..Options::default() }).await;
+        let metrics = Metrics::of(&gateway).await;
+        let below = |path: &str| format!("{}{path}", base.trim_end_matches('/'));
+        let http = client();
+        for (path, endpoint) in [
+            ("/".to_owned(), "/"),
+            ("/.well-known/oauth-protected-resource".to_owned(), "/.well-known/oauth-protected-resource"),
+            (
+                "/.well-known/oauth-protected-resource/mcp/one".to_owned(),
+                "/.well-known/oauth-protected-resource/{*route}",
+            ),
+            ("/.well-known/oauth-authorization-server".to_owned(), "/.well-known/oauth-authorization-server"),
+            (
+                "/.well-known/oauth-authorization-server/mcp/one".to_owned(),
+                "/.well-known/oauth-authorization-server/{*route}",
+            ),
+            ("/.well-known/openid-configuration".to_owned(), "/.well-known/openid-configuration"),
+            ("/.well-known/openid-configuration/mcp/one".to_owned(), "/.well-known/openid-configuration/{*route}"),
+            ("/.well-known/jwks.json".to_owned(), "/.well-known/jwks.json"),
+            (below("/oauth/authorize"), "/oauth/authorize"),
+            (below("/oauth/authorize/mcp/one"), "/oauth/authorize/{*route}"),
+            (below("/oauth/callback"), "/oauth/callback"),
+            (below("/oauth/consent"), "/oauth/consent"),
+            (below("/oauth/setup"), "/oauth/setup"),
+            (below("/oauth/logout"), "/oauth/logout"),
+            (below("/oauth/dev-login"), "/oauth/dev-login"),
+            (below("/oauth/token"), "/oauth/token"),
+            (below("/oauth/revoke"), "/oauth/revoke"),
+            (below("/oauth/introspect"), "/oauth/introspect"),
+            (below("/oauth/register"), "/oauth/register"),
+            (below("/oauth/register/x"), "/oauth/register/{id}"),
+            (below("/account"), "/account"),
+            ("/authorize".to_owned(), "/authorize"),
+            ("/token".to_owned(), "/token"),
+            ("/register".to_owned(), "/register"),
+        ] {
+            let counted = async |status: u16| {
+                let sample =
+                    format!("doorward_http_requests_total{{endpoint=\"{endpoint}\",status=\"{}xx\"}}", status / 100);
+                metrics.scrape().await.value(&sample)
+            };
+            let status = http.get(gateway.url(&path)).send().await.unwrap().status().as_u16();
+            assert_eq!(counted(status).await, 1.0, "{path}: {status}");
+            // A method that it does not take is an answer too.
+            let status = http.patch(gateway.url(&path)).send().await.unwrap().status();
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            assert!(counted(405).await >= 1.0, "{path}");
+        }
+        let before = metrics.scrape().await.names().len();
+        for path in ["/healthz", "/livez", "/readyz"] {
+            http.get(gateway.url(path)).send().await.unwrap();
+        }
+        assert_eq!(metrics.scrape().await.names().len(), before);
+    }
+}
+
+// OPS-4, LIM-6
+#[tokio::test]
+async fn a_thousand_unknown_paths_hosts_and_methods_add_no_series() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let http = client();
+    let knock = async |number: usize| {
+        http.get(gateway.url(&format!("/mcp/unknown-{number}"))).send().await.unwrap();
+        http.get(gateway.url("/mcp/one")).header("host", format!("h{number}.example")).send().await.unwrap();
+        let method = Method::from_bytes(format!("M{number}").as_bytes()).unwrap();
+        http.request(method, gateway.url("/mcp/one")).send().await.unwrap();
+        http.get(gateway.url("/mcp/one")).bearer_auth(format!("token-{number}")).send().await.unwrap();
+        http.post(gateway.url("/oauth/token"))
+            .body(format!("grant_type=g{number}&client_id=c{number}"))
+            .send()
+            .await
+            .unwrap();
+    };
+    knock(0).await;
+    let before = metrics.scrape().await;
+    for number in 1..1_000 {
+        knock(number).await;
+    }
+    let after = metrics.scrape().await;
+    assert_eq!(after.names(), before.names());
+    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown path",status="4xx"}"#), 1_000.0);
+    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown host",status="4xx"}"#), 1_000.0);
+    assert!(!after.text.contains("unknown-") && !after.text.contains("example"), "{}", after.text);
+}
+
+// OPS-4, OPS-6
+#[tokio::test]
+async fn connections_and_the_age_of_what_is_known_of_revocations_are_told() {
+    let gateway = TestGateway::start().await;
+    gateway.clock.stop();
+    let metrics = Metrics::of(&gateway).await;
+    assert!(!metrics.scrape().await.text.contains("revocations_age"), "nobody follows the store");
+    gateway.assembly.revocations.known(doorward::domain::Clock::now(&*gateway.clock));
+    gateway.clock.advance(40);
+    let scrape = metrics.scrape().await;
+    assert_eq!(scrape.value("doorward_revocations_age_seconds"), 40.0);
+    assert_eq!(scrape.value("doorward_connections_accepted_total"), 0.0, "its own connections do not count");
+    let http = client();
+    http.get(gateway.url("/")).send().await.unwrap();
+    assert_eq!(metrics.scrape().await.value("doorward_connections_accepted_total"), 1.0);
+}
