@@ -52,6 +52,7 @@ impl AuthorizationServer {
             reason: Some(refusal.reason_code()),
             ..AuditRecord::refused("mcp_auth_consent_denied", self.now())
         };
+        self.metrics.steps.count(["denied_by_rules"]);
         self.audit(record).await;
     }
 }

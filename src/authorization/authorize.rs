@@ -239,6 +239,7 @@ impl AuthorizationServer {
         client: &Client,
         redirect_uri: &RedirectUri,
     ) -> AuthorizeError {
+        self.metrics.authorizations_refused.count([code.as_str()]);
         let state = params.get("state").ok().flatten().filter(|state| state.len() <= MAX_STATE);
         let signed_in = incoming.browser.is_some_and(|browser| browser.login(self.now()).is_some());
         // Anybody may register, and anybody may publish a document.
@@ -283,6 +284,7 @@ impl AuthorizationServer {
             expires_at: now.plus(life),
         };
         self.store.create_transaction(&transaction).await?;
+        self.metrics.steps.count(["started"]);
         tracing::info!(
             event = "mcp_auth_authorization_started",
             clientId = %transaction.request.client_id,

@@ -38,6 +38,7 @@ impl AuthorizationServer {
         if !self.store.redeem_code(&hash, &grant.id, grant.expires_at, new, now).await? {
             return Err(self.lost_redemption(&hash, &grant).await?);
         }
+        self.metrics.steps.count(["connected"]);
         self.audit(AuditRecord::new("mcp_auth_downstream_token_issued", now).grant(&grant)).await;
         let refresh_token = refresh.map(|(secret, _)| secret.expose().to_owned());
         self.token_response(&grant, &grant.scope.clone(), refresh_token)

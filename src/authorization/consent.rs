@@ -203,6 +203,7 @@ impl AuthorizationServer {
                 reason: Some("person"),
                 ..AuditRecord::refused("mcp_auth_consent_denied", self.now())
             };
+            self.metrics.steps.count(["denied_by_person"]);
             self.audit(record).await;
             return Ok(Decided { location: denial(transaction).location });
         }
@@ -263,6 +264,7 @@ impl AuthorizationServer {
         if !self.store.approve(transaction, &grant, &code.hash(), code_expires_at).await? {
             return Ok(self.decision_meanwhile(transaction).await?.location);
         }
+        self.metrics.steps.count(["approved"]);
         self.store.touch_client(&grant.client_id, now).await?;
         self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
         self.audit_elevation(&grant).await?;

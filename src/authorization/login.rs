@@ -291,10 +291,12 @@ impl AuthorizationServer {
                 if !self.store.await_consent(&transaction.id, browser, &login.person.id).await? {
                     return Err(CallbackError::UnknownState);
                 }
+                self.metrics.steps.count(["signed_in"]);
                 Some(&transaction.request)
             }
             Purpose::Account { .. } => None,
         };
+        self.metrics.logins.count(["succeeded"]);
         let record = AuditRecord {
             subject: Some(&login.person.id),
             client: request.map(|request| &request.client_id),
@@ -308,6 +310,7 @@ impl AuthorizationServer {
 
     /// Logs why a login did not succeed (IDP-6).
     pub(super) fn log_failure(&self, error: &LoginError) {
+        self.metrics.logins.count([error.outcome()]);
         tracing::warn!(event = "mcp_auth_login_failed", provider = self.identity.display_name(), %error);
     }
 
@@ -343,6 +346,7 @@ impl AuthorizationServer {
                 reason: Some("provider"),
                 ..AuditRecord::refused("mcp_auth_consent_denied", self.now())
             };
+            self.metrics.steps.count(["denied_by_provider"]);
             self.audit(record).await;
             return Ok(CallbackError::Denied(to_client));
         }

@@ -18,6 +18,7 @@ use crate::domain::{Clock, Person, Random, UnixTime};
 use crate::identity::{IdentityProvider, Login, LoginError, ProviderSessions, RenewalError};
 use crate::keys::{REMEMBERED, Revocations};
 use crate::store::{NewLoginSession, RevocationReason, Store, StoreError};
+use crate::telemetry::metrics::SignInMetrics;
 
 /// How often a gateway looks whether another one has its answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -49,6 +50,7 @@ pub struct LoginSessions {
     pub remote_timeout: Duration,
     /// `outageGraceSeconds`.
     pub outage_grace: Duration,
+    pub metrics: SignInMetrics,
 }
 
 impl LoginSessions {
@@ -201,6 +203,7 @@ impl LoginSessions {
             ..session.clone()
         };
         self.store.change_login_session(session.version, &settled).await?;
+        self.metrics.session_checks.count(["confirmed"]);
         tracing::info!(event = "mcp_auth_session_confirmed", subjectId = %session.subject);
         Ok(())
     }
@@ -223,6 +226,7 @@ impl LoginSessions {
         };
         self.store.change_login_session(claimed.version, &failing).await?;
         let standing = self.forgive(&failing);
+        self.metrics.session_checks.count(["failed"]);
         tracing::warn!(
             event = "mcp_auth_session_sync_failed",
             subjectId = %claimed.subject,
@@ -241,10 +245,13 @@ impl LoginSessions {
             // Somebody signed in again meanwhile: that login is another matter.
             return Err(SessionError::ProviderUnavailable);
         };
+        self.metrics.session_checks.count(["ended"]);
         tracing::info!(event = "mcp_auth_session_ended", subjectId = %claimed.subject, grants = grants.len(), %cause);
         for grant in &grants {
             self.revocations.revoke(grant.id.clone(), now.plus(REMEMBERED));
-            let record = revocation_record(grant, RevocationReason::ProviderSessionEnded, now);
+            let reason = RevocationReason::ProviderSessionEnded;
+            self.metrics.grants_ended.count([reason.as_str()]);
+            let record = revocation_record(grant, reason, now);
             record_audit(&self.store, record).await;
         }
         Err(SessionError::Ended)

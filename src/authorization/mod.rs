@@ -46,6 +46,7 @@ use crate::identity::IdentityProvider;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
+use crate::telemetry::metrics::SignInMetrics;
 use crate::telemetry::request::RequestScope;
 
 /// The authorization server under one configuration. A reload makes a new one over the same store and keys.
@@ -65,6 +66,7 @@ pub struct AuthorizationServer {
     pub random: Arc<dyn Random>,
     /// Where the endpoints hang: `/` or `/prefix/`.
     pub base_path: String,
+    pub metrics: SignInMetrics,
 }
 
 impl AuthorizationServer {

@@ -84,9 +84,16 @@ impl AuthorizationServer {
                 None => None,
             };
             match decide(&token, stored.as_ref(), self.options().refresh_token_reuse, self.now()) {
-                Rotation::Repeat => return Ok(successor),
-                Rotation::Expired => return Err(TokenFailure::InvalidRefreshToken),
+                Rotation::Repeat => {
+                    self.metrics.refreshes.count(["repeated"]);
+                    return Ok(successor);
+                }
+                Rotation::Expired => {
+                    self.metrics.refreshes.count(["expired"]);
+                    return Err(TokenFailure::InvalidRefreshToken);
+                }
                 Rotation::Replay => {
+                    self.metrics.refreshes.count(["replayed"]);
                     let peer = request.peer.map(|peer| peer.to_string());
                     self.end_grant(grant, RevocationReason::RefreshReplayed, peer.as_deref()).await?;
                     return Err(TokenFailure::RefreshReplayed);
@@ -94,6 +101,7 @@ impl AuthorizationServer {
                 Rotation::Rotate => {
                     let next = self.next_generation(&successor, &token, grant);
                     if self.store.rotate_refresh_token(hash, &next, self.now()).await? {
+                        self.metrics.refreshes.count(["rotated"]);
                         return Ok(successor);
                     }
                     // A racer was faster, or the grant ended: look again.
@@ -131,6 +139,7 @@ impl AuthorizationServer {
         // Only now: with the store away, nothing is revoked (REFR-10).
         self.forget_grant(&grant.id);
         if ended {
+            self.metrics.grants_ended.count([reason.as_str()]);
             self.audit(AuditRecord { peer, ..revocation_record(grant, reason, now) }).await;
         }
         Ok(())

@@ -177,6 +177,7 @@ impl AuthorizationServer {
     pub async fn delete_registration(&self, id: &str, token: &str) -> Result<(), ManagementError> {
         let (client, _) = self.managed(id, token).await?;
         for grant in self.store.delete_client(&client.id, self.now()).await? {
+            self.metrics.grants_ended.count(["client_deleted"]);
             self.forget_grant(&grant);
         }
         self.audit(AuditRecord { client: Some(&client.id), ..AuditRecord::new("mcp_auth_client_deleted", self.now()) })

@@ -126,13 +126,23 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenFailure`].
     pub async fn token(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, TokenFailure> {
+        let answer = self.grant_token(request).await;
+        if let Err(failure) = &answer {
+            self.metrics.tokens_refused.count([failure.code().as_str()]);
+        }
+        answer
+    }
+
+    async fn grant_token(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, TokenFailure> {
         check_single(request.form)?;
         let client = self.authenticate_client(request).await?;
-        match required(request.form, "grant_type")? {
-            "authorization_code" => self.code_grant(request, &client).await,
-            "refresh_token" => self.refresh_grant(request, &client).await,
-            _ => Err(TokenFailure::UnsupportedGrantType),
-        }
+        let (grant_type, response) = match required(request.form, "grant_type")? {
+            "authorization_code" => ("authorization_code", self.code_grant(request, &client).await?),
+            "refresh_token" => ("refresh_token", self.refresh_grant(request, &client).await?),
+            _ => return Err(TokenFailure::UnsupportedGrantType),
+        };
+        self.metrics.tokens_issued.count([grant_type]);
+        Ok(response)
     }
 
     /// The access token of a grant, and the answer around it (CODE-11, CODE-12).

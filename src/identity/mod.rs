@@ -194,6 +194,23 @@ pub enum LoginError {
     WrongOrganization,
 }
 
+impl LoginError {
+    /// One word for it, as metrics count it.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::AccessDenied => "denied",
+            Self::Interactive(_) => "another_step",
+            Self::CodeRejected => "code_rejected",
+            Self::Unavailable(_) => "provider_unavailable",
+            Self::SetUp(_) => "set_up_fault",
+            Self::Untrusted(_) => "untrusted_answer",
+            Self::ImpersonationRefused => "impersonation_refused",
+            Self::WrongOrganization => "wrong_organization",
+        }
+    }
+}
+
 /// What the provider wants the person to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InteractiveStep {

@@ -196,6 +196,7 @@ impl Assembly {
             random: Arc::clone(&self.random),
             remote_timeout: policy.browser_login.remote_timeout,
             outage_grace: policy.gateway.outage_grace,
+            metrics: self.metrics.sign_in.clone(),
         };
         AuthorizationServer {
             store: self.store.clone(),
@@ -217,6 +218,7 @@ impl Assembly {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             base_path: self.settings.base_path.clone(),
+            metrics: self.metrics.sign_in.clone(),
             policy,
         }
     }
@@ -253,7 +255,9 @@ impl Assembly {
         let now = self.clock.now();
         for client in self.store.clients_with_grants(now).await? {
             if !server.clients.is_configured(&client) {
-                let ended = self.store.revoke_client_grants(&client, RevocationReason::ClientRemoved, now).await?;
+                let reason = RevocationReason::ClientRemoved;
+                let ended = self.store.revoke_client_grants(&client, reason, now).await?;
+                self.metrics.sign_in.grants_ended.add([reason.as_str()], ended);
                 tracing::info!(event = "mcp_auth_client_removed", clientId = %client, grants = ended);
             }
         }

@@ -7,7 +7,8 @@ use reqwest::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::browser::client;
+use crate::support::browser::{Browser, client};
+use crate::support::flow::{TestClient, oauth_error};
 use crate::support::gateway::{Options, TestGateway};
 
 /// The metrics listener of a gateway. Stops when dropped.
@@ -19,7 +20,7 @@ pub struct Metrics {
 /// What a scrape gave: each sample, such as `doorward_logins_total{outcome="succeeded"}`, and its value.
 pub struct Scrape {
     pub text: String,
-    samples: BTreeMap<String, f64>,
+    samples: BTreeMap<String, String>,
 }
 
 impl Metrics {
@@ -40,9 +41,10 @@ impl Metrics {
 }
 
 impl Scrape {
-    /// 0 for what has not occurred.
-    pub fn value(&self, sample: &str) -> f64 {
-        self.samples.get(sample).copied().unwrap_or_default()
+    /// A whole number; 0 for what has not occurred.
+    pub fn value(&self, sample: &str) -> u64 {
+        let value = self.samples.get(sample).map_or("0", String::as_str);
+        value.strip_suffix(".0").unwrap_or(value).parse().unwrap()
     }
 
     /// Every sample, for what must not grow.
@@ -53,7 +55,7 @@ impl Scrape {
 
 /// Reads OpenMetrics text and holds it to its rules: descriptors before samples, no family twice, suffixes by type,
 /// nothing after the end.
-fn parse(text: &str) -> BTreeMap<String, f64> {
+fn parse(text: &str) -> BTreeMap<String, String> {
     let body = text.strip_suffix("# EOF\n").expect("the end is marked");
     let (mut samples, mut families) = (BTreeMap::new(), BTreeMap::new());
     let mut family = "";
@@ -83,7 +85,8 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
             other => panic!("{other}"),
         };
         assert!(suffixes.iter().any(|suffix| name == format!("{family}{suffix}")), "{line} under {family}");
-        assert!(samples.insert(sample.to_owned(), value.parse().unwrap()).is_none(), "{sample} comes twice");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(samples.insert(sample.to_owned(), value.to_owned()).is_none(), "{sample} comes twice");
     }
     samples
 }
@@ -97,9 +100,9 @@ async fn metrics_are_open_metrics_text_with_an_end() {
     assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let scrape = metrics.scrape().await;
-    assert_eq!(scrape.value(&format!("doorward_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
-    assert_eq!(scrape.value("doorward_store_up"), 1.0);
-    assert!(scrape.value("doorward_store_answer_seconds") > 0.0);
+    assert_eq!(scrape.value(&format!("doorward_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1);
+    assert_eq!(scrape.value("doorward_store_up"), 1);
+    assert!(scrape.names().contains("doorward_store_answer_seconds"));
 }
 
 // OPS-4
@@ -178,11 +181,11 @@ async fn every_endpoint_is_counted_under_its_own_name_and_health_is_not() {
                 metrics.scrape().await.value(&sample)
             };
             let status = http.get(gateway.url(&path)).send().await.unwrap().status().as_u16();
-            assert_eq!(counted(status).await, 1.0, "{path}: {status}");
+            assert_eq!(counted(status).await, 1, "{path}: {status}");
             // A method that it does not take is an answer too.
             let status = http.patch(gateway.url(&path)).send().await.unwrap().status();
             assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-            assert!(counted(405).await >= 1.0, "{path}");
+            assert!(counted(405).await >= 1, "{path}");
         }
         let before = metrics.scrape().await.names().len();
         for path in ["/healthz", "/livez", "/readyz"] {
@@ -217,8 +220,8 @@ async fn a_thousand_unknown_paths_hosts_and_methods_add_no_series() {
     }
     let after = metrics.scrape().await;
     assert_eq!(after.names(), before.names());
-    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown path",status="4xx"}"#), 1_000.0);
-    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown host",status="4xx"}"#), 1_000.0);
+    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown path",status="4xx"}"#), 1_000);
+    assert_eq!(after.value(r#"doorward_http_requests_total{endpoint="unknown host",status="4xx"}"#), 1_000);
     assert!(!after.text.contains("unknown-") && !after.text.contains("example"), "{}", after.text);
 }
 
@@ -232,9 +235,76 @@ async fn connections_and_the_age_of_what_is_known_of_revocations_are_told() {
     gateway.assembly.revocations.known(doorward::domain::Clock::now(&*gateway.clock));
     gateway.clock.advance(40);
     let scrape = metrics.scrape().await;
-    assert_eq!(scrape.value("doorward_revocations_age_seconds"), 40.0);
-    assert_eq!(scrape.value("doorward_connections_accepted_total"), 0.0, "its own connections do not count");
+    assert_eq!(scrape.value("doorward_revocations_age_seconds"), 40);
+    assert_eq!(scrape.value("doorward_connections_accepted_total"), 0, "its own connections do not count");
     let http = client();
     http.get(gateway.url("/")).send().await.unwrap();
-    assert_eq!(metrics.scrape().await.value("doorward_connections_accepted_total"), 1.0);
+    assert_eq!(metrics.scrape().await.value("doorward_connections_accepted_total"), 1);
+}
+
+// OPS-4
+#[tokio::test]
+async fn the_way_from_the_first_request_to_tokens_is_counted_step_by_step() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let page = client.consent_page(&browser, &client.authorize_url("one", &[]), "admin").await;
+    client.decide(&browser, &page, "cancel").await;
+    client.consent_page(&browser, &client.authorize_url("one", &[]), "admin").await;
+    let tokens = client.connect("one").await;
+    browser.get(&client.authorize_url("one", &[("scope", "unheard-of")])).await;
+    oauth_error(client.redeem("never-issued").await, 400, "invalid_grant").await;
+    let scrape = metrics.scrape().await;
+    for (sample, value) in [
+        (r#"doorward_connect_steps_total{step="started"}"#, 3),
+        // The second time the person was signed in already.
+        (r#"doorward_connect_steps_total{step="signed_in"}"#, 2),
+        (r#"doorward_connect_steps_total{step="approved"}"#, 1),
+        (r#"doorward_connect_steps_total{step="denied_by_person"}"#, 1),
+        (r#"doorward_connect_steps_total{step="connected"}"#, 1),
+        (r#"doorward_logins_total{outcome="succeeded"}"#, 2),
+        (r#"doorward_authorizations_refused_total{error="invalid_scope"}"#, 1),
+        (r#"doorward_tokens_issued_total{grant_type="authorization_code"}"#, 1),
+        (r#"doorward_tokens_refused_total{error="invalid_grant"}"#, 1),
+    ] {
+        assert_eq!(scrape.value(sample), value, "{sample}\n{}", scrape.text);
+    }
+    assert!(!scrape.text.contains(&client.id), "no client id stands in a label");
+    assert!(!scrape.text.contains(tokens["access_token"].as_str().unwrap()));
+}
+
+// OPS-4, REFR-5
+#[tokio::test]
+async fn refreshes_their_replays_and_the_grants_they_cost_are_counted() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let client = TestClient::register(&gateway).await;
+    let first = client.connect("one").await["refresh_token"].as_str().unwrap().to_owned();
+    let second: serde_json::Value = client.refresh(&first).await.json().await.unwrap();
+    client.refresh(&first).await;
+    client.refresh(second["refresh_token"].as_str().unwrap()).await;
+    let before = metrics.scrape().await;
+    assert_eq!(before.value(r#"doorward_refreshes_total{outcome="rotated"}"#), 2);
+    assert_eq!(before.value(r#"doorward_refreshes_total{outcome="repeated"}"#), 1);
+    assert_eq!(before.value(r#"doorward_tokens_issued_total{grant_type="refresh_token"}"#), 3);
+    assert_eq!(before.value(r#"doorward_refreshes_total{outcome="replayed"}"#), 0);
+    oauth_error(client.refresh(&first).await, 400, "invalid_grant").await;
+    let after = metrics.scrape().await;
+    assert_eq!(after.value(r#"doorward_refreshes_total{outcome="replayed"}"#), 1);
+    assert_eq!(after.value(r#"doorward_grants_ended_total{reason="refresh_replayed"}"#), 1);
+}
+
+// OPS-4, LIM-1
+#[tokio::test]
+async fn requests_beyond_a_limit_are_counted_by_endpoint() {
+    let limits = r#""limits": { "registrationsPerMinute": 1 }"#.to_owned();
+    let gateway = TestGateway::start_with(Options { gateway: limits, ..Options::default() }).await;
+    let metrics = Metrics::of(&gateway).await;
+    TestClient::register(&gateway).await;
+    let body = serde_json::json!({ "redirect_uris": ["http://127.0.0.1:7777/callback"] });
+    let refused = client().post(gateway.url("/oauth/register")).json(&body).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let scrape = metrics.scrape().await;
+    assert_eq!(scrape.value(r#"doorward_rate_limited_total{endpoint="/oauth/register"}"#), 1);
 }

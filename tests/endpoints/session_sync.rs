@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::fake_workos::{API_KEY, Behaviour, CLIENT_ID, FakeWorkOs, ORGANIZATION};
+use super::metrics::Metrics;
 use super::postgres::Postgres;
 use super::support::browser::Browser;
 use super::support::flow::{TestClient, oauth_error};
@@ -538,4 +539,44 @@ async fn a_callback_on_another_origin_signs_nobody_in() {
     let page = browser.get(&elsewhere).await;
     assert_eq!((page.location, page.status), (None, StatusCode::BAD_REQUEST), "{}", page.text);
     assert_eq!(world.workos.exchanges().len(), 0, "WorkOS was not asked");
+}
+
+// OPS-4, IDP-14
+#[tokio::test]
+async fn what_workos_says_of_logins_is_counted() {
+    let world = World::new().await;
+    let metrics = Metrics::of(&world.gateway).await;
+    let mut connected = world.connected().await;
+    world.sync_is_due();
+    connected.refresh().await;
+    world.behave(|behaviour| behaviour.fail_refresh = Some((503, String::new())));
+    world.sync_is_due();
+    connected.refresh().await;
+    world.behave(|behaviour| behaviour.fail_refresh = None);
+    world.workos.revoke_sessions();
+    world.gateway.clock.advance(NEXT_TRY);
+    oauth_error(connected.try_refresh().await, 400, "invalid_grant").await;
+    let scrape = metrics.scrape().await;
+    for (sample, value) in [
+        (r#"doorward_session_checks_total{outcome="confirmed"}"#, 1),
+        (r#"doorward_session_checks_total{outcome="failed"}"#, 1),
+        (r#"doorward_session_checks_total{outcome="ended"}"#, 1),
+        (r#"doorward_grants_ended_total{reason="provider_session_ended"}"#, 1),
+    ] {
+        assert_eq!(scrape.value(sample), value, "{sample}\n{}", scrape.text);
+    }
+}
+
+// OPS-4, IDP-14
+#[tokio::test]
+async fn a_login_that_failed_is_counted_by_what_went_wrong() {
+    let world = World::new().await;
+    let metrics = Metrics::of(&world.gateway).await;
+    world.behave(|behaviour| behaviour.fail = Some((503, String::new())));
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let back = client.consent_page(&browser, &client.authorize_url("one", &[]), "nobody").await;
+    browser.get(back.redirect()).await;
+    let scrape = metrics.scrape().await;
+    assert!(scrape.value(r#"doorward_logins_total{outcome="provider_unavailable"}"#) >= 1, "{}", scrape.text);
 }

@@ -65,6 +65,8 @@ pub struct SignInMetrics {
     pub steps: CounterBy<1>,
     /// By `outcome`.
     pub logins: CounterBy<1>,
+    /// By `error`, in OAuth's words: requests of known clients that never came to a login.
+    pub authorizations_refused: CounterBy<1>,
     /// By `grant_type`.
     pub tokens_issued: CounterBy<1>,
     /// By `error`, in OAuth's words.
@@ -140,6 +142,12 @@ impl Default for Metrics {
                 "doorward_logins",
                 "Logins that came back from the identity provider",
                 ["outcome"],
+            ),
+            authorizations_refused: by(
+                &mut registry,
+                "doorward_authorizations_refused",
+                "Authorization requests refused",
+                ["error"],
             ),
             tokens_issued: by(&mut registry, "doorward_tokens_issued", "Access tokens issued", ["grant_type"]),
             tokens_refused: by(&mut registry, "doorward_tokens_refused", "Token requests refused", ["error"]),
