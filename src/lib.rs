@@ -15,7 +15,7 @@
 //! | 0 | `domain` | `crypto` `oauth` | what the gateway remembers and its legal transitions; clock, randomness |
 //! | 1 | `config` | | the config folder or its flags, as one valid `GatewayConfig` |
 //! | 2 | `store` | | every record and every line of SQL |
-//! | 2 | `keys` | `store` | signing keys, JWKS, access tokens made and verified |
+//! | 2 | `keys` | `store` `telemetry` | signing keys, JWKS, access tokens made and verified |
 //! | 2 | `outbound` | | fetching URLs that strangers name |
 //! | 2 | `identity` | | the conversation with the identity provider |
 //! | 2 | `telemetry` | `store` | how events are written, the audit trail, what is counted |

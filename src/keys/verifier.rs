@@ -12,6 +12,7 @@ use super::revocations::Revocations;
 use crate::crypto::{SecretHash, sha256};
 use crate::domain::{ClientId, GrantId, SubjectId, UnixTime};
 use crate::oauth::scope::ScopeSet;
+use crate::telemetry::metrics::TokenCacheMetrics;
 
 /// Tokens whose signature is known to be good.
 const CACHED_TOKENS: u64 = 50_000;
@@ -68,6 +69,7 @@ pub struct AccessTokenVerifier {
     cache: Cache<SecretHash, Signed>,
     /// Grants with a token that was seen for the first time, until somebody takes note.
     used: DashSet<GrantId>,
+    metrics: TokenCacheMetrics,
 }
 
 /// A token and the key that signed it.
@@ -80,7 +82,14 @@ struct Signed {
 impl AccessTokenVerifier {
     #[must_use]
     pub fn new(keys: Arc<Keys>, revocations: Arc<Revocations>) -> Self {
-        Self { keys, revocations, cache: Cache::new(CACHED_TOKENS), used: DashSet::new() }
+        let cache = Cache::new(CACHED_TOKENS);
+        Self { keys, revocations, cache, used: DashSet::new(), metrics: TokenCacheMetrics::default() }
+    }
+
+    /// Counts what the cache spares.
+    #[must_use]
+    pub fn counted_by(self, metrics: TokenCacheMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Checks a token for the route at `origin` + `path`. Both issuers of that origin are accepted: the origin
@@ -142,8 +151,10 @@ impl AccessTokenVerifier {
         let hash = SecretHash::from_digest(sha256(token.as_bytes()));
         // A key that was taken out takes with it what it signed.
         if let Some(signed) = self.cache.get(&hash).filter(|signed| self.keys.knows(&signed.key)) {
+            self.metrics.hits.inc();
             return Ok(signed.token);
         }
+        self.metrics.misses.inc();
         let claims = verify_signature(&self.keys, token).ok_or(TokenRefusal::Foreign)?;
         let key = key_id(token).ok_or(TokenRefusal::Foreign)?.into();
         if claims.exp.saturating_sub(claims.iat) > LONGEST_LIFE {

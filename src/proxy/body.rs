@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::pool::Answer;
 use super::streams::StreamPlace;
+use crate::telemetry::metrics::OpenRequest;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -160,6 +161,7 @@ pub struct UpstreamBody {
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
     _place: StreamPlace,
+    open: Option<OpenRequest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,17 @@ impl ProxyBody {
         end: impl Future<Output = ()> + Send + 'static,
         place: StreamPlace,
     ) -> Self {
-        Self::Upstream(UpstreamBody { inner, kind, end: Box::pin(end), ended: false, _place: place })
+        Self::Upstream(UpstreamBody { inner, kind, end: Box::pin(end), ended: false, _place: place, open: None })
+    }
+
+    /// The request counts as open for as long as this body does.
+    pub(super) fn keep_open(&mut self, mut open: OpenRequest) {
+        if let Self::Upstream(body) = self {
+            if body.kind == BodyKind::EventStream {
+                open.streams();
+            }
+            body.open = Some(open);
+        }
     }
 }
 

@@ -39,6 +39,7 @@ use crate::oauth::bearer::{self, BearerError, Challenge};
 use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 use body::BodyKind;
 use error::{Challenged, ProxyError};
 use people::People;
@@ -56,6 +57,7 @@ pub struct ProxyParts {
     /// Bytes; a route may take less.
     pub max_body: u64,
     pub streams: Arc<OpenStreams>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// The proxy under one configuration.
@@ -89,10 +91,12 @@ impl Proxy {
     pub fn new(config: &GatewayConfig, parts: ProxyParts) -> Self {
         let options = config.login.as_ref().map(|login| &login.gateway);
         let scopes = options.map(|options| ScopeCatalog::new(&options.scopes));
-        let prepared = |route: &Route| ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body);
+        let prepared =
+            |route: &Route| ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body, &parts.metrics);
         Self {
             routes: config.routes.iter().map(|route| (route.path.clone(), prepared(route))).collect(),
-            verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations),
+            verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations)
+                .counted_by(parts.metrics.token_cache.clone()),
             assertions: AssertionIssuer::new(parts.keys),
             people: People::new(parts.store, options.map_or(Duration::MAX, |options| options.outage_grace)),
             sessions: SessionBinding::new(parts.sealer, Arc::clone(&parts.random)),
@@ -132,10 +136,12 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<ProxyBody> {
         let started = Instant::now();
+        let open = to.metrics.begin(request.method(), started);
         let asked = cors::asked_headers(request.headers(), &to.route.cors);
         let mut response = match self.serve(to, origin, request_id, peer, request).await {
             Ok(response) => response,
             Err(refused) => {
+                to.metrics.refused(refused.error.reason_code());
                 tracing::info!(
                     event = "mcp_request_rejected",
                     operationId = to.route.operation_id,
@@ -155,6 +161,8 @@ impl Proxy {
             }
         };
         cors::expose(response.headers_mut(), asked, to.exposed.clone());
+        open.answered(response.status());
+        response.body_mut().keep_open(open);
         response
     }
 
@@ -277,6 +285,8 @@ impl Proxy {
         let method = parts.method.clone();
         parts.uri = call.to.upstream.uri(parts.uri.query());
         let response = call.to.upstream.send(parts, body).await?;
+        let took = started.elapsed();
+        call.to.metrics.first_byte(took);
         tracing::info!(
             event = "mcp_request_accepted",
             operationId = call.to.route.operation_id,
@@ -285,7 +295,7 @@ impl Proxy {
             requestId = call.request_id,
             method = %method,
             status = response.status().as_u16(),
-            latencyMs = started.elapsed().as_millis(),
+            latencyMs = took.as_millis(),
         );
         self.answer(call, response, place)
     }

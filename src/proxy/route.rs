@@ -1,11 +1,14 @@
 //! One route as the data path needs it: everything that a call would otherwise work out again.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use super::cors;
 use super::upstream::{Upstream, UpstreamTls};
 use crate::config::model::Route;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
 
 /// A route, prepared for its calls.
 pub struct ProxyRoute {
@@ -17,16 +20,24 @@ pub struct ProxyRoute {
     pub(super) exposed: HeaderValue,
     /// Bytes of request body.
     pub(super) max_body: u64,
+    pub(super) metrics: Arc<RouteMetrics>,
 }
 
 impl ProxyRoute {
     /// `max_body` is what the process takes at most, in bytes.
-    pub(super) fn new(route: &Route, scopes: Option<&ScopeCatalog>, tls: &UpstreamTls, max_body: u64) -> Self {
+    pub(super) fn new(
+        route: &Route,
+        scopes: Option<&ScopeCatalog>,
+        tls: &UpstreamTls,
+        max_body: u64,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             upstream: Upstream::new(&route.proxy, tls),
             needed: scopes.map(|scopes| scopes.needed(&route.required_scopes)).unwrap_or_default(),
             exposed: cors::exposed(&route.cors),
             max_body: route.proxy.max_body.min(max_body),
+            metrics: metrics.route(&route.operation_id),
             route: route.clone(),
         }
     }

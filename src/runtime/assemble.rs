@@ -234,6 +234,7 @@ impl Assembly {
             tls: self.upstream_tls.clone(),
             max_body: self.settings.max_body,
             streams: Arc::clone(&self.streams),
+            metrics: Arc::clone(&self.metrics),
         };
         Proxy::new(config, parts)
     }

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::browser::{Browser, client};
-use crate::support::flow::{TestClient, oauth_error};
-use crate::support::gateway::{Options, TestGateway};
+use crate::support::flow::{TestClient, VERIFIER, oauth_error};
+use crate::support::gateway::{Options, TestGateway, load};
 
 /// The metrics listener of a gateway. Stops when dropped.
 pub struct Metrics {
@@ -307,4 +307,68 @@ async fn requests_beyond_a_limit_are_counted_by_endpoint() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     let scrape = metrics.scrape().await;
     assert_eq!(scrape.value(r#"doorward_rate_limited_total{endpoint="/oauth/register"}"#), 1);
+}
+
+// OPS-4, OPS-6
+#[tokio::test]
+async fn a_reload_keeps_the_counts_of_routes_that_stay_and_forgets_those_that_went() {
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let http = client();
+    let call = async |slug: &str| http.post(gateway.resource(slug)).send().await.unwrap();
+    let of = |slug: &str| format!("doorward_mcp_refusals_total{{route=\"{slug}\",reason=\"no_usable_credentials\"}}");
+    call("one").await;
+    call("two").await;
+    let (before, folder) = (metrics.scrape().await, tempfile::tempdir().unwrap());
+    assert_eq!((before.value(&of("one")), before.value(&of("two"))), (1, 1));
+    let routes = vec![("one", "http://127.0.0.1:9/mcp".to_owned())];
+    let reduced = load(&Options { routes, ..Options::default() }, folder.path());
+    gateway.assembly.install(gateway.assembly.gateway(reduced));
+    call("one").await;
+    call("two").await;
+    let after = metrics.scrape().await;
+    assert_eq!(after.value(&of("one")), 2);
+    assert!(!after.text.contains("route=\"two\""), "{}", after.text);
+}
+
+// SEC-6, OPS-4
+#[tokio::test]
+async fn nothing_that_a_request_brings_stands_in_the_metrics() {
+    const CANARY: &str = "canary-3f9a";
+    let gateway = TestGateway::start().await;
+    let metrics = Metrics::of(&gateway).await;
+    let body = serde_json::json!({
+        "client_name": CANARY, "redirect_uris": [format!("http://127.0.0.1:7777/{CANARY}")],
+        "client_uri": format!("https://{CANARY}.example"), "token_endpoint_auth_method": "none",
+    });
+    let canary_client = TestClient::register_with(&gateway, &body).await;
+    let browser = Browser::new();
+    let url = canary_client.authorize_url("one", &[("state", CANARY)]);
+    let page = canary_client.consent_page(&browser, &url, "admin").await;
+    let code = canary_client.decide(&browser, &page, "approve").await.param("code").unwrap();
+    let tokens: serde_json::Value = canary_client.redeem(&code).await.json().await.unwrap();
+    let (access, refresh) = (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
+    canary_client.call("one", access).await;
+    canary_client.refresh(refresh).await;
+    for field in ["code", "refresh_token", "code_verifier", "client_secret", "client_assertion", "grant_type", CANARY] {
+        canary_client.token(&[("grant_type", "authorization_code"), (field, CANARY)]).await;
+    }
+    let http = client();
+    for path in ["/mcp/one", "/oauth/token", "/oauth/callback", "/oauth/consent", "/canary-3f9a"] {
+        let url = gateway.url(&format!("{path}?code={CANARY}&state={CANARY}&{CANARY}={CANARY}"));
+        for request in
+            [http.get(&url), http.post(&url), http.request(Method::from_bytes(b"CANARY-3F9A").unwrap(), &url)]
+        {
+            let request = request.bearer_auth(CANARY).header("cookie", format!("doorward={CANARY}"));
+            request.header("mcp-session-id", CANARY).header("x-request-id", CANARY).body(CANARY).send().await.unwrap();
+        }
+        http.get(&url).header("host", format!("{CANARY}.example")).send().await.unwrap();
+    }
+    let text = metrics.scrape().await.text.to_lowercase();
+    let claims = doorward::crypto::base64url_decode(access.split('.').nth(1).unwrap()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let (person, grant) = (claims["sub"].as_str().unwrap(), claims["sid"].as_str().unwrap());
+    for secret in [CANARY, access, refresh, &code, &canary_client.id, person, grant, VERIFIER] {
+        assert!(!text.contains(&secret.to_lowercase()), "{secret}\n{text}");
+    }
 }

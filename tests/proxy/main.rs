@@ -4,6 +4,7 @@
 mod admission;
 mod demo;
 mod failures;
+mod metrics;
 mod passing;
 mod sessions;
 mod streams;

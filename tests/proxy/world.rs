@@ -12,6 +12,7 @@ use doorward::domain::{Clock, Person, SubjectId, SystemRandom, UnixTime};
 use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, Keys, Revocations};
 use doorward::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use doorward::store::Store;
+use doorward::telemetry::metrics::Metrics;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -39,6 +40,7 @@ pub struct World {
     pub keys: Arc<Keys>,
     pub revocations: Arc<Revocations>,
     pub store: Store,
+    pub metrics: Arc<Metrics>,
     pub client: reqwest::Client,
     _folder: TempDir,
 }
@@ -73,6 +75,7 @@ impl World {
         let config = config(&folder, upstream, handler, gateway);
         let roots = rustls::RootCertStore::empty();
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let metrics: Arc<Metrics> = Arc::default();
         let parts = ProxyParts {
             keys: Arc::clone(&keys),
             revocations: Arc::clone(&revocations),
@@ -83,6 +86,7 @@ impl World {
             tls: UpstreamTls(Arc::new(tls)),
             max_body: 4 * 1024 * 1024,
             streams: OpenStreams::new(max_streams),
+            metrics: Arc::clone(&metrics),
         };
         let proxy = Arc::new(Proxy::new(&config, parts));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -90,7 +94,7 @@ impl World {
         let origin = format!("http://{address}");
         tokio::spawn(accept(listener, proxy, origin.clone().into()));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { origin, address, clock, keys, revocations, store, client, _folder: folder }
+        Self { origin, address, clock, keys, revocations, store, metrics, client, _folder: folder }
     }
 
     pub fn url(&self, slug: &str) -> String {

@@ -91,13 +91,13 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.route.open_requests.fetch_sub(1, Ordering::Relaxed);
-        if self.is_stream {
-            self.route.open_streams.fetch_sub(1, Ordering::Relaxed);
-        }
         // How long a client listens says nothing of how fast anybody is.
         if METHODS[self.method] != "GET" {
             self.route.durations.observe(self.started.elapsed());
+        }
+        self.route.open_requests.fetch_sub(1, Ordering::Relaxed);
+        if self.is_stream {
+            self.route.open_streams.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
