@@ -38,11 +38,8 @@ pub struct Context {
 
 impl Context {
     /// Puts the request's id on its answer (OPS-12).
-    pub fn sign<B>(&self, mut response: axum::http::Response<B>) -> axum::http::Response<B> {
-        if let Ok(value) = HeaderValue::from_str(&self.request_id) {
-            response.headers_mut().insert(REQUEST_ID, value);
-        }
-        response
+    pub fn sign<B>(&self, response: axum::http::Response<B>) -> axum::http::Response<B> {
+        sign(response, &self.request_id)
     }
 
     /// Whether the caller sits at this very machine, with nothing in between that could carry strangers here
@@ -67,19 +64,31 @@ impl<S: Sync> FromRequestParts<S> for Context {
     }
 }
 
+/// Puts the id of a request without a context on its answer.
+pub fn sign<B>(mut response: axum::http::Response<B>, request_id: &str) -> axum::http::Response<B> {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+pub fn new_request_id(gateway: &Gateway) -> Arc<str> {
+    random_id("", &*gateway.random).into()
+}
+
 /// What is known of a request by its head alone.
 ///
 /// # Errors
 /// The answer to a request whose Host no public URL matches, or whose target is too long.
 pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> Result<Context, Box<Response>> {
-    let request_id: Arc<str> = random_id("", &*gateway.random).into();
+    let request_id = new_request_id(&gateway);
     let trusted = peer.is_some_and(|peer| {
         let ip = peer.ip().to_canonical();
         gateway.trusted_proxies.iter().any(|network| network.contains(&ip))
     });
     let Some(origin) = authority(head, trusted).and_then(|host| gateway.origins.resolve(&host)) else {
         gateway.metrics.endpoints.answered("unknown host", StatusCode::MISDIRECTED_REQUEST);
-        return Err(Box::new(misdirected(&head.headers, &request_id)));
+        return Err(Box::new(sign(misdirected(&head.headers, &request_id), &request_id)));
     };
     let client_ip = if trusted { forwarded_for(&head.headers, &gateway.trusted_proxies) } else { None }
         .or(peer.map(|peer| peer.ip()));

@@ -41,7 +41,8 @@ impl Web {
     /// Serves one request; `peer` is the other end of its connection, where that has an address.
     pub async fn serve(&self, peer: Option<SocketAddr>, request: Request<Incoming>) -> Response<Answer> {
         if HEALTH.contains(&request.uri().path()) {
-            return self.through_table(request.map(Body::new)).await;
+            let request_id = admission::new_request_id(&self.shared.load());
+            return admission::sign(self.through_table(request.map(Body::new)).await, &request_id);
         }
         let (head, body) = request.into_parts();
         let context = match admission::admit(self.shared.load_full(), peer, &head) {

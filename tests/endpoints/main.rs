@@ -37,6 +37,7 @@ mod real_clients;
 mod refresh;
 mod register;
 mod replicas;
+mod request_ids;
 mod revocation;
 mod scopes;
 mod session_sync;
