@@ -12,3 +12,4 @@ mod crashes;
 mod metrics;
 mod operators;
 mod process;
+mod stopping;
