@@ -18,6 +18,7 @@ import pathlib
 import re
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -196,28 +197,45 @@ def verifying(folder, jwks, token, audience):
 class Gateway:
     """doorward with the development login, and a token from its whole journey."""
 
-    def __init__(self, folder, upstream_port, binary, routes=1):
-        self.home = folder / f"doorward-{routes}"
+    def __init__(self, folder, upstream_port, streaming_port, binary, routes):
+        self.home = folder / "doorward"
         (self.home / "config").mkdir(parents=True)
         self.port, self.binary = free_port(), binary
         policies = {"policies": [{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {"options": {
             "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_API_KEY)",
             "gateway": {"accessTokenTtlSeconds": 3600, "limits": {"streamsPerGrant": 20000}}}}}], "corsPolicies": []}
         paths = {}
-        for number in range(routes):
-            slug = "fixed" if number == routes - 1 else f"other-{number}"
+        slugs = ["streams", *(f"other-{number}" for number in range(routes - 1)), "fixed"]
+        for slug in slugs:
+            target = f"http://127.0.0.1:{streaming_port if slug == 'streams' else upstream_port}/mcp/fixed"
             paths[f"/mcp/{slug}"] = {"get,post": {"operationId": slug, "summary": slug, "x-doorward-route": {
                 "corsPolicy": "none", "policies": {"inbound": ["login"]},
-                "handler": {"export": "McpProxyHandler", "options": {"rewritePattern": f"http://127.0.0.1:{upstream_port}/mcp/fixed"}}}}}
+                "handler": {"export": "McpProxyHandler", "options": {"rewritePattern": target}}}}}
         (self.home / "config/policies.json").write_text(json.dumps(policies))
         (self.home / "config/routes.oas.json").write_text(
             json.dumps({"openapi": "3.1.0", "info": {"title": "Load", "version": "1"}, "paths": paths}))
         self.url = f"http://localhost:{self.port}/mcp/fixed"
         self.start()
-        robot = subprocess.run(["node", ROOT / "tests/interop/obtain_token.mjs", self.url], capture_output=True, text=True)
+        self.token = self.obtain_token("fixed")
+
+    def obtain_token(self, slug):
+        url = f"http://localhost:{self.port}/mcp/{slug}"
+        robot = subprocess.run(["node", ROOT / "tests/interop/obtain_token.mjs", url], capture_output=True, text=True)
         if robot.returncode:
             sys.exit(f"no token: {robot.stderr}")
-        self.token = json.loads(robot.stdout)["accessToken"]
+        return json.loads(robot.stdout)["accessToken"]
+
+    def add_grants(self, count):
+        """Copies of the one grant, under names of their own."""
+        self.process.stop()
+        store = sqlite3.connect(self.home / ".doorward/doorward.db")
+        names = [column[1] for column in store.execute("pragma table_info(grants)")]
+        row = dict(zip(names, store.execute("select * from grants limit 1").fetchone()))
+        copies = ([f"grt_copy_{number}" if name == "id" else row[name] for name in names] for number in range(count))
+        with store:
+            store.executemany(f"insert into grants ({','.join(names)}) values ({','.join('?' * len(names))})", copies)
+        store.close()
+        self.start()
 
     def start(self):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKOS_")}
@@ -265,6 +283,21 @@ def pace(pacer, *arguments):
     return json.loads(done.stdout)
 
 
+def hold_streams(pacer, gateway, count):
+    """KiB of memory that an open stream takes."""
+    token = gateway.obtain_token("streams")
+    anonymous = lambda: int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{gateway.process.child.pid}/status").read_text())[1])
+    before = anonymous()
+    command = ["taskset", "-c", "1", pacer, "streams", gateway.port, f"localhost:{gateway.port}", token, count]
+    holder = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if not holder.stdout.readline().startswith("open"):
+        sys.exit("the streams could not be opened")
+    held = (anonymous() - before) / count
+    holder.stdin.close()
+    holder.wait()
+    return held
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
@@ -272,6 +305,9 @@ def main():
     options.add_argument("--connections", type=int, default=64)
     options.add_argument("--only", nargs="*", default=[], help="of these proxies only")
     options.add_argument("--brief", action="store_true", help="throughput and CPU only")
+    options.add_argument("--streams", type=int, default=4000, help="event streams to hold open")
+    options.add_argument("--routes", type=int, default=1, help="routes of the gateway")
+    options.add_argument("--grants", type=int, default=0, help="further live grants in its store")
     options = options.parse_args()
     doorward = pathlib.Path(os.environ.get("DOORWARD", ROOT / "target/dist/doorward")).resolve()
     pacer = pathlib.Path(os.environ.get("PACE", ROOT / "target/release/examples/pace")).resolve()
@@ -285,7 +321,12 @@ def main():
         up = free_port()
         running.append(Process(1, upstream(folder, up), folder / "upstream.log"))
         ready(f"http://127.0.0.1:{up}/", running[0])
-        gateway = Gateway(folder, up, doorward)
+        streaming = free_port()
+        if not options.brief:
+            running.append(Process(1, [pacer, "upstream", streaming], folder / "streaming.log"))
+        gateway = Gateway(folder, up, streaming, doorward, options.routes)
+        if options.grants:
+            gateway.add_grants(options.grants)
         running.append(gateway.process)
         with urllib.request.urlopen(f"http://localhost:{gateway.port}/.well-known/jwks.json") as answer:
             jwks = json.load(answer)
@@ -326,11 +367,10 @@ def main():
                     rows[name]["p50"].append(told["p50_us"])
                     rows[name]["p99"].append(told["p99_us"])
         if not options.brief:
-            port, process = proxies["doorward"]
+            held = hold_streams(pacer, gateway, options.streams)
             gateway.first_answer()
             starts = [gateway.first_answer() for _ in range(5)]
             running.append(gateway.process)
-            proxies["doorward"] = (gateway.port, gateway.process)
 
         median = lambda values: statistics.median(values) if values else None
         show = lambda value, form="{:.0f}": "" if value is None else form.format(value)
@@ -347,6 +387,7 @@ def main():
                 show(added("p50"), "{:.3f}"), show(added("p99"), "{:.3f}"),
                 show(row["idle"] / 2**20 if row["idle"] else None, "{:.1f}")))
         if not options.brief:
+            print(f"doorward: {held:.1f} KiB for each of {options.streams} open streams")
             print(f"doorward: start to the first 200 with an existing store {statistics.median(starts):.0f} ms")
     finally:
         for process in reversed(running):

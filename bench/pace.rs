@@ -116,7 +116,7 @@ fn head(connection: &mut BufReader<TcpStream>) -> Outcome<(u16, usize)> {
 
 fn streams(port: u16, host: &str, token: &str, count: usize) -> Outcome<()> {
     let request = format!(
-        "GET /mcp/fixed HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n\r\n"
+        "GET /mcp/streams HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n\r\n"
     );
     let mut open = Vec::with_capacity(count);
     for _ in 0..count {

@@ -7,7 +7,7 @@ mod access;
 mod body;
 mod cors;
 mod error;
-mod headers;
+pub mod headers;
 mod identity;
 mod people;
 mod pool;

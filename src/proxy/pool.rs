@@ -18,8 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -35,7 +34,12 @@ const MAX_IDLE: usize = 1024;
 /// How often an upstream on HTTP/2 is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
-type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// A connection's bytes. A trait object, because plain TCP should not keep room for the state of TLS.
+trait Bytestream: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
+
+impl<T: hyper::rt::Read + hyper::rt::Write + Send + Unpin> Bytestream for T {}
+
+type Io = Box<dyn Bytestream>;
 type Message = Request<RequestBody>;
 
 /// The connections.
@@ -195,7 +199,12 @@ impl Pool {
         let io = tokio::time::timeout(self.connect_timeout, connecting)
             .await
             .map_err(|_| BoxError::from("connecting took too long"))??;
-        if !io.connected().is_negotiated_h2() {
+        let is_http2 = io.connected().is_negotiated_h2();
+        let io: Io = match io {
+            MaybeHttpsStream::Http(plain) => Box::new(plain),
+            MaybeHttpsStream::Https(tls) => Box::new(tls),
+        };
+        if !is_http2 {
             let (sender, connection) = http1::handshake(io).await?;
             return Ok(Connected::Http1(Box::new(Link { sender, connection, has_ended: false })));
         }

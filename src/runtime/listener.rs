@@ -86,7 +86,8 @@ impl<A: Application> Listener<A> {
             self.metrics.accepted.inc();
             let (http, watcher) = (Arc::clone(&http), graceful.watcher());
             tokio::spawn(async move {
-                if let Some(connection) = http.begin(stream, peer, watcher).await {
+                // On the heap, so that nothing of the beginning is kept as long as the connection.
+                if let Some(connection) = Box::pin(http.begin(stream, peer, watcher)).await {
                     connection.await;
                 }
                 drop(place);

@@ -1,0 +1,168 @@
+//! A gateway, an upstream that answers from memory, and a client, in one process and on one thread: what a call costs
+//! can be counted without another process in the picture.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward::config::{self, Mode, SigningAlg};
+use doorward::crypto::KeyMaterial;
+use doorward::domain::{Clock as _, Places, SystemClock};
+use doorward::keys::{AccessTokenClaims, AccessTokenIssuer};
+use doorward::runtime::{Assembly, HEADER_READ, Listener, Settings};
+use doorward::web::Web;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const CALL: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}"#;
+const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"Echo: hello"}]}}"#;
+
+/// A gateway and a client that is connected to it.
+pub struct World {
+    connection: TcpStream,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+    _folder: TempDir,
+}
+
+impl World {
+    /// A gateway with so many routes; the last one is called.
+    pub async fn start(routes: usize) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let upstream = TcpListener::bind("127.0.0.1:0").await?;
+        let upstream_url = format!("http://{}/mcp", upstream.local_addr()?);
+        tokio::spawn(serve_upstream(upstream));
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let address = socket.local_addr()?;
+        let origin = format!("http://{address}");
+        let settings = settings(folder.path(), &origin);
+        let config = configuration(folder.path(), &upstream_url, routes)?;
+        let path = config.routes.last().ok_or("no route")?.path.clone();
+
+        let assembly = Assembly::open(settings, SigningAlg::Es256).await?;
+        let token = token(&assembly, &origin, &path)?;
+        let shared = assembly.install(assembly.gateway(config));
+        let listener = Listener {
+            application: Arc::new(Web::new(shared)),
+            tls: None,
+            connections: Places::new(16),
+            metrics: assembly.metrics.connections.clone(),
+            trusted_proxies: Arc::from([]),
+            header_read: HEADER_READ,
+            shutdown: CancellationToken::new(),
+            drain: Duration::ZERO,
+        };
+        tokio::spawn(listener.serve(socket));
+
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+             mcp-protocol-version: 2025-11-25\r\nuser-agent: bench\r\ncontent-length: {}\r\n\r\n{CALL}",
+            CALL.len()
+        );
+        let connection = TcpStream::connect(address).await?;
+        connection.set_nodelay(true)?;
+        Ok(Self { connection, request: request.into_bytes(), buffer: vec![0; 16 * 1024], _folder: folder })
+    }
+
+    /// One call.
+    pub async fn call(&mut self) -> Outcome<()> {
+        self.connection.write_all(&self.request).await?;
+        let mut heard = 0;
+        while !self.buffer[..heard].ends_with(ANSWER.as_bytes()) {
+            let read = self.connection.read(&mut self.buffer[heard..]).await?;
+            if read == 0 {
+                return Err(String::from_utf8_lossy(&self.buffer[..heard]).into());
+            }
+            heard += read;
+        }
+        if self.buffer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err("not a 200".into()) }
+    }
+}
+
+async fn serve_upstream(socket: TcpListener) {
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    while let Ok((mut stream, _)) = socket.accept().await {
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let (mut buffer, mut heard) = (vec![0; 16 * 1024], 0);
+            while let Ok(read @ 1..) = stream.read(&mut buffer[heard..]).await {
+                heard += read;
+                if buffer[..heard].ends_with(CALL.as_bytes()) {
+                    heard = 0;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            }
+        });
+    }
+}
+
+fn token(assembly: &Assembly, origin: &str, path: &str) -> Outcome<String> {
+    let now = SystemClock.now().0;
+    let claims = AccessTokenClaims {
+        iss: origin.to_owned(),
+        sub: "usr_8c0rGmYJq2yW1VbS3tZr0A".to_owned(),
+        aud: format!("{origin}{path}"),
+        client_id: format!("dcr_{}", "x".repeat(300)),
+        exp: now + 3600,
+        iat: now,
+        jti: "lkyO-OcwJFpZNqXjLkfzWg".to_owned(),
+        scope: "mcp:tools".to_owned(),
+        sid: "grt_ZEi6zJKtA6IJS9S4Iry1Jw".to_owned(),
+    };
+    Ok(AccessTokenIssuer::new(Arc::clone(&assembly.keys)).issue(&claims)?)
+}
+
+fn settings(folder: &Path, origin: &str) -> Settings {
+    Settings {
+        listen: Vec::new(),
+        public_urls: vec![origin.to_owned()],
+        trusted_proxies: Vec::new(),
+        base_path: "/".to_owned(),
+        database_url: format!("sqlite://{}", folder.join("bench.db").display()),
+        secret_keys: vec![KeyMaterial::new([7; 32])],
+        cimd_allow: Vec::new(),
+        outbound_ca_files: Vec::new(),
+        outbound_resolve: Vec::new(),
+        tls: None,
+        drain_timeout: Duration::ZERO,
+        max_connections: 16,
+        max_streams: 1000,
+        max_body: 4 * 1024 * 1024,
+        metrics: None,
+        development: None,
+    }
+}
+
+fn configuration(folder: &Path, upstream: &str, routes: usize) -> Outcome<config::GatewayConfig> {
+    let policies = r#"{ "policies": [{ "name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": { "options": {
+        "clientId": "client_01BENCH", "clientSecret": "sk_bench" } } }] }"#;
+    let paths: Vec<String> = (0..routes)
+        .map(|number| {
+            format!(
+                r#""/mcp/server-{number}": {{ "get,post": {{ "operationId": "server-{number}", "x-doorward-route": {{
+                    "corsPolicy": "none", "policies": {{ "inbound": ["login"] }},
+                    "handler": {{ "export": "McpProxyHandler", "options": {{ "rewritePattern": "{upstream}" }} }} }} }} }}"#
+            )
+        })
+        .collect();
+    let routes = format!(
+        r#"{{ "openapi": "3.1.0", "info": {{ "title": "t", "version": "1" }}, "paths": {{ {} }} }}"#,
+        paths.join(",")
+    );
+    let config = folder.join("config");
+    std::fs::create_dir(&config)?;
+    std::fs::write(config.join("policies.json"), policies)?;
+    std::fs::write(config.join("routes.oas.json"), routes)?;
+    let environment = std::collections::BTreeMap::<String, String>::new();
+    config::load(&config, &environment, Mode::Dev).map(|loaded| loaded.config).map_err(|found| found.to_text().into())
+}
