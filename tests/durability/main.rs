@@ -12,4 +12,5 @@ mod crashes;
 mod metrics;
 mod operators;
 mod process;
+mod starting;
 mod stopping;

@@ -13,4 +13,5 @@ mod behaviour;
 mod floods;
 mod login_sessions;
 mod refreshing;
+mod schema;
 mod world;

@@ -1,0 +1,112 @@
+//! What `serve` refuses to start with (OPS-1, OPS-2), before it listens anywhere.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn doorward(folder: &Path, args: &[&str]) -> (Output, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_doorward")).env_clear().current_dir(folder).args(args).output().unwrap();
+    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output, String::from_utf8(said).unwrap())
+}
+
+/// Three faults in two files: a misspelt key, a type that is none, a policy that is nowhere.
+fn write_faults(folder: &Path) {
+    let config = folder.join("config");
+    std::fs::create_dir_all(&config).unwrap();
+    let policies = r#"{ "policies": [{
+  "name": "login",
+  "policyType": "mcp-workos-oauth-inbound",
+  "handler": { "options": {
+    "clientId": "client_1", "clientSecret": "sk_1", "orgnizationId": "org_1",
+    "gateway": { "cimdEnabled": "yes" }
+  } }
+}] }"#;
+    let routes = r#"{ "openapi": "3.1.0", "info": { "title": "t", "version": "1" }, "paths": { "/mcp/one": { "post": {
+  "operationId": "one",
+  "x-zuplo-route": {
+    "corsPolicy": "none",
+    "handler": { "export": "McpProxyHandler", "options": { "rewritePattern": "https://mcp.example/mcp" } },
+    "policies": { "inbound": ["logn"] }
+  }
+} } } }"#;
+    std::fs::write(config.join("policies.json"), policies).unwrap();
+    std::fs::write(config.join("routes.oas.json"), routes).unwrap();
+}
+
+// OPS-1
+#[test]
+fn check_and_serve_name_every_fault_with_its_place_and_the_nearest_spelling_and_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    write_faults(folder.path());
+    let serve = [
+        "serve",
+        "--secret-key",
+        SECRET_KEY,
+        "--listen",
+        "127.0.0.1:0",
+        "--public-url",
+        "http://localhost:9000",
+        "--metrics-listen",
+        "off",
+    ];
+    for args in [&["check"][..], &serve] {
+        let (output, said) = doorward(folder.path(), args);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for told in [
+            "config/policies.json:5:",
+            "did you mean `organizationId`?",
+            "config/policies.json:6:",
+            "cimdEnabled",
+            "config/routes.oas.json:6:",
+            "did you mean `login`?",
+        ] {
+            assert!(said.contains(told), "{args:?} does not say {told}:\n{said}");
+        }
+    }
+}
+
+// OPS-2
+#[test]
+fn plain_http_on_a_public_address_needs_the_word_that_something_in_front_ends_tls() {
+    const REFUSAL: &str = "plain http on a public address";
+    let folder = tempfile::tempdir().unwrap();
+    // The start ends at the faults of the configuration, should it come that far.
+    write_faults(folder.path());
+    let serve = |listen: &[&str], more: &[&str]| {
+        let mut args = vec!["serve", "--secret-key", SECRET_KEY, "--public-url", "https://gw.example"];
+        args.extend(listen.iter().flat_map(|address| ["--listen", address]));
+        args.extend(more);
+        let (output, said) = doorward(folder.path(), &args);
+        assert!(!output.status.success(), "{said}");
+        said.contains(REFUSAL)
+    };
+    assert!(serve(&[], &[]), "the default address is a public one");
+    assert!(serve(&["0.0.0.0:9000"], &[]));
+    assert!(serve(&["[::]:9000"], &[]));
+    assert!(serve(&["127.0.0.1:9000", "192.0.2.1:9000"], &[]), "one of them is enough");
+    assert!(!serve(&["127.0.0.1:9000", "[::1]:9000"], &[]));
+    assert!(!serve(&["0.0.0.0:9000"], &["--behind-proxy"]));
+    assert!(!serve(&["0.0.0.0:9000"], &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]));
+}
+
+// OPS-2
+#[test]
+fn a_public_url_of_plain_http_is_for_this_machine_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("policies.json"), r#"{ "policies": [] }"#).unwrap();
+    let routes = r#"{ "openapi": "3.1.0", "info": { "title": "t", "version": "1" }, "paths": { "/mcp/one": { "post": {
+        "operationId": "one", "x-zuplo-route": { "corsPolicy": "none", "handler": { "export": "McpProxyHandler",
+        "options": { "rewritePattern": "https://mcp.example/mcp", "public": true } }, "policies": { "inbound": [] } } } } } }"#;
+    std::fs::write(config.join("routes.oas.json"), routes).unwrap();
+    for url in ["http://gw.example", "http://192.0.2.1:9000"] {
+        let args = ["serve", "--secret-key", SECRET_KEY, "--listen", "127.0.0.1:0", "--public-url", url];
+        let (output, said) = doorward(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("must be https"), "{said}");
+    }
+}
