@@ -110,3 +110,19 @@ fn a_public_url_of_plain_http_is_for_this_machine_only() {
         assert!(said.contains("must be https"), "{said}");
     }
 }
+
+// OPS-10, OPS-11
+#[test]
+fn dev_is_for_this_machine_only_and_nothing_else_approves_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for (args, complaint) in [
+        (&["dev", "--listen", "0.0.0.0:0"][..], "not a loopback address"),
+        (&["dev", "--listen", "127.0.0.1:0", "--listen", "192.0.2.1:9000"], "not a loopback address"),
+        (&["dev", "--public-url", "https://gw.example"], "--public-url"),
+        (&["serve", "--auto-approve", "--public-url", "http://localhost:9000"], "--auto-approve"),
+    ] {
+        let (output, said) = doorward(folder.path(), args);
+        assert!(!output.status.success() && said.contains(complaint), "{args:?}: {said}");
+    }
+    assert!(!folder.path().join(".doorward").exists(), "it did not come so far as to make a store");
+}

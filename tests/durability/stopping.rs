@@ -191,3 +191,16 @@ async fn put(served: &Served, slug: &str) -> u16 {
     let url = format!("http://localhost:{}/mcp/{slug}", served.port);
     http().put(url).send().await.unwrap().status().as_u16()
 }
+
+// OPS-12
+#[tokio::test]
+async fn the_id_that_a_client_was_told_finds_its_line_in_the_log() {
+    let mut served = Served::start(1).await;
+    let refused = http().put(format!("http://localhost:{}/mcp/one", served.port)).send().await.unwrap();
+    let id = refused.headers()["x-request-id"].to_str().unwrap().to_owned();
+    served.until(async |served| served.log().contains(&id)).await;
+    let line = served.log().lines().find(|line| line.contains(&id)).unwrap().to_owned();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["requestId"], id.as_str());
+    assert_eq!((&line["event"], &line["reasonCode"]), (&json!("mcp_request_rejected"), &json!("method_not_allowed")));
+}
