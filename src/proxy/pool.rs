@@ -31,6 +31,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(15);
 /// Idle connections that are kept; the longest idle make room.
 const MAX_IDLE: usize = 1024;
+/// How long the rest of a request may take whose answer is there already.
+const REST: Duration = Duration::from_secs(30);
 /// How often an upstream on HTTP/2 is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
@@ -41,6 +43,16 @@ impl<T: hyper::rt::Read + hyper::rt::Write + Send + Unpin> Bytestream for T {}
 
 type Io = Box<dyn Bytestream>;
 type Message = Request<RequestBody>;
+
+impl Link {
+    /// Goes on until the connection can take another request, or has ended.
+    fn is_ready(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if !self.sender.is_ready() && !self.has_ended {
+            self.has_ended = Pin::new(&mut self.connection).poll(task).is_ready();
+        }
+        if self.has_ended || self.sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
 
 /// The connections.
 pub struct Pool {
@@ -175,10 +187,25 @@ impl Pool {
 
     /// Keeps a connection whose answer has been read whole.
     fn give_back(self: &Arc<Self>, mut link: Box<Link>, task: &mut Context<'_>) {
-        if !link.sender.is_ready() && !link.has_ended {
-            link.has_ended = Pin::new(&mut link.connection).poll(task).is_ready();
+        if link.is_ready(task).is_ready() {
+            return self.keep(link);
         }
-        if link.has_ended || !link.sender.is_ready() {
+        // The upstream did not wait for the request's body. The rest of it still goes there: it must be read, or the
+        // client's connection could not go on.
+        if let Ok(runtime) = Handle::try_current()
+            && !link.has_ended
+        {
+            let pool = Arc::clone(self);
+            runtime.spawn(async move {
+                if tokio::time::timeout(REST, poll_fn(|task| link.is_ready(task))).await.is_ok() {
+                    pool.keep(link);
+                }
+            });
+        }
+    }
+
+    fn keep(self: &Arc<Self>, link: Box<Link>) {
+        if link.has_ended {
             return;
         }
         let mut state = self.state();
