@@ -81,7 +81,12 @@ impl<A: Application> Http<A> {
         shutdown: CancellationToken,
     ) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(header_read).max_buf_size(MAX_HEADERS);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_read)
+            // The buffer bounds a head that is not complete; one that comes whole in one read is bounded by itself.
+            .max_buf_size(MAX_HEADERS)
+            .max_header_size(MAX_HEADERS);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
