@@ -23,6 +23,7 @@ use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, 
 use crate::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use crate::store::{RevocationReason, Store};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request::RequestIds;
 use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 
 /// Why the gateway did not start. Every message says what to do.
@@ -153,6 +154,7 @@ impl Assembly {
             authorization,
             development,
             random: Arc::clone(&self.random),
+            request_ids: RequestIds::new(&*self.random),
             metrics: Arc::clone(&self.metrics),
         }
     }

@@ -14,7 +14,6 @@ use ipnet::IpNet;
 use super::gateway::Gateway;
 use super::origin::is_loopback_host;
 use super::respond;
-use crate::domain::random::random_id;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of the longest request target: an authorization request with the longest `state` and redirect URI, several
@@ -72,16 +71,12 @@ pub fn sign<B>(mut response: axum::http::Response<B>, request_id: &str) -> axum:
     response
 }
 
-pub fn new_request_id(gateway: &Gateway) -> Arc<str> {
-    random_id("", &*gateway.random).into()
-}
-
 /// What is known of a request by its head alone.
 ///
 /// # Errors
 /// The answer to a request whose Host no public URL matches, or whose target is too long.
 pub fn admit(gateway: Arc<Gateway>, peer: Option<SocketAddr>, head: &Parts) -> Result<Context, Box<Response>> {
-    let request_id = new_request_id(&gateway);
+    let request_id = gateway.request_ids.next();
     let trusted = peer.is_some_and(|peer| {
         let ip = peer.ip().to_canonical();
         gateway.trusted_proxies.iter().any(|network| network.contains(&ip))

@@ -14,6 +14,7 @@ use crate::keys::Keys;
 use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request::RequestIds;
 
 /// The gateway under one configuration. A reload puts a new one in its place; requests under way keep theirs.
 pub struct Gateway {
@@ -30,6 +31,7 @@ pub struct Gateway {
     pub proxy: Proxy,
     pub development: Option<Development>,
     pub random: Arc<dyn Random>,
+    pub request_ids: RequestIds,
     pub metrics: Arc<Metrics>,
 }
 
