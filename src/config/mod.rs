@@ -7,6 +7,7 @@
 //! secret. Nothing downstream checks a setting again.
 
 mod access;
+mod addresses;
 mod claim_path;
 mod clients;
 mod cors;

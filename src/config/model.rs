@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::uri::Authority;
 use secrecy::SecretString;
 use url::Url;
 
@@ -327,6 +328,8 @@ impl PageOrigin {
 pub struct ProxyOptions {
     /// The upstream MCP endpoint, `rewritePattern`.
     pub upstream: Url,
+    /// Host and port to dial instead of the upstream's; empty for its own.
+    pub addresses: Vec<Authority>,
     pub forward_search: bool,
     pub follow_redirects: bool,
     /// Serves without a login policy.
@@ -334,6 +337,8 @@ pub struct ProxyOptions {
     pub forward_identity: ForwardIdentity,
     pub connect_timeout: Duration,
     pub first_byte_timeout: Duration,
+    /// How long an event stream may be quiet before the gateway adds a comment; `None` for no comments.
+    pub stream_keep_alive: Option<Duration>,
     /// Bytes.
     pub max_body: u64,
 }

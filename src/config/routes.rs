@@ -8,14 +8,14 @@ use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
 use super::policies::{Policies, Role, check_module};
-use super::{raw, schema};
+use super::{addresses, raw, schema};
 use crate::oauth::scope::ScopeSet;
 
 const METHODS: [&str; 4] = ["post", "get", "get,post", "get,post,delete"];
 const ROUTE_KEYS: [&str; 2] = ["x-zuplo-route", "x-doorward-route"];
 const HANDLER: &str = "McpProxyHandler";
 /// Options of later versions.
-const LATER_OPTIONS: [&str; 3] = ["addresses", "mtlsCertificate", "registry"];
+const LATER_OPTIONS: [&str; 2] = ["mtlsCertificate", "registry"];
 /// Paths of the gateway itself (gateway.md §4); a trailing slash takes everything below.
 const OWN_PATHS: [&str; 14] = [
     "/.well-known/",
@@ -368,8 +368,12 @@ fn check_one_login(operation: &Operation, settings: &raw::RouteSettings, policie
 fn proxy(operation: &Operation, problems: &mut Problems) -> Option<ProxyOptions> {
     let raw = operation.settings.as_ref()?.handler.as_ref()?.options.as_ref()?;
     let node = operation.find(&["handler", "options", "rewritePattern"]);
+    let upstream = upstream(raw.rewrite_pattern.as_deref()?, node.place, problems)?;
+    let listed = operation.find(&["handler", "options", "addresses"]);
+    let addresses = raw.addresses.as_deref().map(|names| addresses::resolve(names, &upstream, &listed, problems));
     Some(ProxyOptions {
-        upstream: upstream(raw.rewrite_pattern.as_deref()?, node.place, problems)?,
+        addresses: addresses.unwrap_or_default(),
+        upstream,
         forward_search: raw.forward_search,
         follow_redirects: raw.follow_redirects,
         public: raw.public,
@@ -380,6 +384,7 @@ fn proxy(operation: &Operation, problems: &mut Problems) -> Option<ProxyOptions>
         },
         connect_timeout: Duration::from_millis(raw.connect_timeout_ms),
         first_byte_timeout: Duration::from_millis(raw.first_byte_timeout_ms),
+        stream_keep_alive: (raw.stream_keep_alive_ms > 0).then(|| Duration::from_millis(raw.stream_keep_alive_ms)),
         max_body: raw.max_body_bytes,
     })
 }

@@ -1,6 +1,5 @@
-//! Bodies in both directions: passed frame by frame, within bounds, never buffered.
+//! Request bodies on their way up: passed frame by frame, within bounds, never buffered.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +10,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-
-use super::pool::Answer;
-use super::streams::StreamPlace;
-use crate::telemetry::metrics::OpenRequest;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -144,130 +139,5 @@ impl Unread {
             }
         };
         let _ = tokio::time::timeout(DRAIN_TIME, read).await;
-    }
-}
-
-/// A response body on its way down.
-pub enum ProxyBody {
-    /// Our own words.
-    Own(Full<Bytes>),
-    Upstream(UpstreamBody),
-}
-
-/// The upstream's body as it comes, what may end it early, and its place among the open ones (LIM-5).
-pub struct UpstreamBody {
-    inner: Answer,
-    kind: BodyKind,
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ended: bool,
-    _place: StreamPlace,
-    open: Option<OpenRequest>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyKind {
-    /// It ends anywhere: its client resumes or asks again.
-    EventStream,
-    /// Half of it is worth nothing, so that it was cut off must show.
-    Whole,
-}
-
-impl ProxyBody {
-    #[must_use]
-    pub fn own(bytes: impl Into<Bytes>) -> Self {
-        Self::Own(Full::new(bytes.into()))
-    }
-
-    /// `end` completes when the body may go on no longer.
-    pub(super) fn upstream(
-        inner: Answer,
-        kind: BodyKind,
-        end: impl Future<Output = ()> + Send + 'static,
-        place: StreamPlace,
-    ) -> Self {
-        Self::Upstream(UpstreamBody { inner, kind, end: Box::pin(end), ended: false, _place: place, open: None })
-    }
-
-    /// The request counts as open for as long as this body does.
-    pub(super) fn keep_open(&mut self, mut open: OpenRequest) {
-        if let Self::Upstream(body) = self {
-            if body.kind == BodyKind::EventStream {
-                open.streams();
-            }
-            body.open = Some(open);
-        }
-    }
-}
-
-impl Body for ProxyBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own(body) => body.is_end_stream(),
-            Self::Upstream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(body) => body.size_hint(),
-            Self::Upstream(body) => body.size_hint(),
-        }
-    }
-}
-
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if self.end.as_mut().poll(cx).is_ready() {
-            self.ended = true;
-            tracing::info!(event = "mcp_stream_closed", reasonCode = "grant_or_time_over");
-            return match self.kind {
-                BodyKind::EventStream => Poll::Ready(None),
-                BodyKind::Whole => Poll::Ready(Some(Err("the grant has ended".into()))),
-            };
-        }
-        match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            None => {
-                self.ended = true;
-                Poll::Ready(None)
-            }
-            Some(Err(error)) if self.kind == BodyKind::EventStream => {
-                self.ended = true;
-                tracing::info!(event = "mcp_stream_closed", reasonCode = "upstream_error", %error);
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self.kind {
-            BodyKind::EventStream => self.ended,
-            BodyKind::Whole => self.inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.kind {
-            // It may end early, so no length is promised.
-            BodyKind::EventStream => SizeHint::default(),
-            BodyKind::Whole => self.inner.size_hint(),
-        }
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use url::{Host, Url};
 
-use super::body::ProxyBody;
+use super::answer::ProxyBody;
 use crate::config::model::CorsPolicy;
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");

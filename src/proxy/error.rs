@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::body::ProxyBody;
+use super::answer::ProxyBody;
 use crate::access::AccessRefusal;
 use crate::mcp;
 use crate::oauth::bearer::BearerError;

@@ -4,11 +4,14 @@
 //! one, or decide who may have a token.
 
 mod access;
+mod addresses;
+mod answer;
 mod body;
 mod cors;
 mod error;
 pub mod headers;
 mod identity;
+mod keep_alive;
 mod people;
 mod pool;
 mod route;
@@ -24,7 +27,8 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-pub use body::{BoxError, ProxyBody};
+pub use answer::ProxyBody;
+pub use body::BoxError;
 pub use route::ProxyRoute;
 pub use session::SessionBinding;
 pub use streams::OpenStreams;
@@ -40,10 +44,11 @@ use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use body::BodyKind;
+use answer::{BodyKind, Bounds};
 use error::{Challenged, ProxyError};
 use people::People;
 use streams::{StreamPlace, Streams};
+use upstream::Way;
 
 /// What the proxy is made of; all of it lives longer than one configuration.
 pub struct ProxyParts {
@@ -84,6 +89,17 @@ struct Call<'a> {
     request_id: &'a str,
     /// Absent on public routes.
     token: Option<Arc<VerifiedToken>>,
+    peer: Option<IpAddr>,
+}
+
+impl Call<'_> {
+    /// Whose calls go to the same of several addresses.
+    fn caller(&self) -> String {
+        match &self.token {
+            Some(token) => serde_json::json!([token.subject.as_str(), token.client.as_str()]).to_string(),
+            None => self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+        }
+    }
 }
 
 impl Proxy {
@@ -203,7 +219,7 @@ impl Proxy {
             Ok(limited) => limited,
             Err(body) => return Err(refuse(ProxyError::BodyTooLarge(to.max_body), token, body)),
         };
-        let call = Call { to, origin, request_id, token };
+        let call = Call { to, origin, request_id, token, peer };
         let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: body::RequestBody| Refused {
             error,
             token,
@@ -213,10 +229,12 @@ impl Proxy {
             Ok(place) => place,
             Err(error) => return Err(refuse(error, call.token, body)),
         };
-        if let Err(error) = self.prepare_headers(&call, &mut parts.headers).await {
-            return Err(refuse(error, call.token, body));
-        }
-        self.forward(&call, parts, body, place).await.map_err(|error| {
+        let session = match self.prepare_headers(&call, &mut parts.headers).await {
+            Ok(session) => session,
+            Err(error) => return Err(refuse(error, call.token, body)),
+        };
+        let way = to.upstream.way(session, || call.caller());
+        self.forward(&call, way, parts, body, place).await.map_err(|error| {
             let grown = grown.is_some_and(|grown| grown.is_set());
             let error = if grown { ProxyError::BodyTooLarge(to.max_body) } else { error };
             Refused { error, token: call.token, unread: None }
@@ -267,16 +285,19 @@ impl Proxy {
         }
     }
 
-    /// Takes out what is not for the upstream, and puts in what is.
-    async fn prepare_headers(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    /// Takes out what is not for the upstream, and puts in what is. Gives the address of the call's session, if it has
+    /// one.
+    async fn prepare_headers(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<Option<usize>, ProxyError> {
         headers::strip_request(headers);
-        self.sessions.open_in(headers, call.token.as_deref(), &call.to.route)?;
-        self.add_identity(call, headers).await
+        let session = self.sessions.open_in(headers, call.token.as_deref(), call.to)?;
+        self.add_identity(call, headers).await?;
+        Ok(session)
     }
 
     async fn forward(
         &self,
         call: &Call<'_>,
+        way: Way,
         mut parts: http::request::Parts,
         body: body::RequestBody,
         place: StreamPlace,
@@ -284,7 +305,7 @@ impl Proxy {
         let started = Instant::now();
         let method = parts.method.clone();
         parts.uri = call.to.upstream.uri(parts.uri.query());
-        let response = call.to.upstream.send(parts, body).await?;
+        let (response, address) = call.to.upstream.send(way, parts, body).await?;
         let took = started.elapsed();
         call.to.metrics.first_byte(took);
         tracing::info!(
@@ -297,7 +318,7 @@ impl Proxy {
             status = response.status().as_u16(),
             latencyMs = took.as_millis(),
         );
-        self.answer(call, response, place)
+        self.answer(call, response, address, place)
     }
 
     /// The upstream's answer, in the form the client may have it (PROX-6, PROX-7, PROX-9).
@@ -305,6 +326,7 @@ impl Proxy {
         &self,
         call: &Call<'_>,
         response: Response<pool::Answer>,
+        address: usize,
         place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {
@@ -319,28 +341,20 @@ impl Proxy {
         if call.token.is_some() {
             headers::keep_private(&mut parts.headers);
         }
-        self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), &call.to.route);
+        self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.to, address);
         parts.version = http::Version::HTTP_11;
         let (kind, life) = if headers::is_event_stream(&parts.headers) {
             headers::keep_unbuffered(&mut parts.headers);
-            (BodyKind::EventStream, self.stream_life(call.token.as_deref()))
+            // Into bytes that are encoded, nothing can be put.
+            let comments = !parts.headers.contains_key(header::CONTENT_ENCODING);
+            let period = call.to.route.proxy.stream_keep_alive.filter(|_| comments);
+            (BodyKind::EventStream(period), self.stream_life(call.token.as_deref()))
         } else {
             (BodyKind::Whole, self.stream_max)
         };
         let revocations = Arc::clone(self.verifier.revocations());
-        let grant = call.token.as_ref().map(|token| token.grant.clone());
-        let end = async move {
-            match grant {
-                Some(grant) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(life) => {}
-                        () = revocations.revoked(&grant) => {}
-                    }
-                }
-                None => tokio::time::sleep(life).await,
-            }
-        };
-        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, end, place)))
+        let bounds = Bounds { life, revocations, token: call.token.clone() };
+        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place)))
     }
 
     /// How long an event stream may stay open (STRM-8).

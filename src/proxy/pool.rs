@@ -16,13 +16,14 @@ use http::{HeaderValue, Request, Response, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
+use super::addresses::Connector;
 use super::body::{BoxError, RequestBody};
 
 /// How long an idle connection is kept.
@@ -56,7 +57,7 @@ impl Link {
 
 /// The connections.
 pub struct Pool {
-    connector: HttpsConnector<HttpConnector>,
+    connector: Connector,
     /// Time for the name, TCP and TLS together.
     connect_timeout: Duration,
     /// Scheme and authority.
@@ -102,7 +103,7 @@ pub struct SendError {
 
 impl Pool {
     /// For the host that `uri` names.
-    pub fn new(uri: &Uri, connector: HttpsConnector<HttpConnector>, connect_timeout: Duration) -> Arc<Self> {
+    pub fn new(uri: &Uri, connector: Connector, connect_timeout: Duration) -> Arc<Self> {
         let (scheme, authority) = (uri.scheme().cloned(), uri.authority().cloned());
         let (scheme, authority) =
             (scheme.unwrap_or(Scheme::HTTP), authority.unwrap_or(Authority::from_static("localhost")));

@@ -1,20 +1,20 @@
-//! One route's upstream: its address, its connection pool, its deadlines.
+//! One route's upstream: its addresses, its deadlines, and how a request gets there.
 //!
-//! Each route has a pool of its own, so a dead upstream delays no other (LIM-7).
+//! Each route has connections of its own, so a dead upstream delays no other (LIM-7).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::HttpConnector;
 use url::Url;
 
+use super::addresses::{self, Address};
 use super::body::RequestBody;
 use super::error::ProxyError;
-use super::pool::{Answer, Pool, SendError};
+use super::pool::{Answer, SendError};
 use crate::config::model::ProxyOptions;
 
 /// How many redirects on the same origin are followed, with `followRedirects`.
@@ -26,7 +26,8 @@ pub struct UpstreamTls(pub Arc<rustls::ClientConfig>);
 
 /// A prepared upstream.
 pub struct Upstream {
-    pool: Arc<Pool>,
+    /// One at least.
+    addresses: Vec<Address>,
     url: Url,
     uri: Uri,
     audience: String,
@@ -37,21 +38,20 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn new(options: &ProxyOptions, tls: &UpstreamTls) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config((*tls.0).clone())
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
         let mut url = options.upstream.clone();
         url.set_fragment(None);
         let mut audience = url.clone();
         audience.set_query(None);
         let uri = as_uri(&url);
+        let address =
+            |name: String, dialled: Option<Authority>| Address::new(name, &uri, dialled, options.connect_timeout, tls);
+        let addresses = if options.addresses.is_empty() {
+            vec![address(own_address(&url), None)]
+        } else {
+            options.addresses.iter().map(|name| address(name.to_string(), Some(name.clone()))).collect()
+        };
         Self {
-            pool: Pool::new(&uri, connector, options.connect_timeout),
+            addresses,
             uri,
             url,
             audience: audience.into(),
@@ -83,25 +83,79 @@ impl Upstream {
         as_uri(&url)
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Where an address stands among the configured ones.
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.addresses.iter().position(|address| address.name().as_bytes() == name)
+    }
+
+    /// The name of an address.
+    pub fn name_of(&self, index: usize) -> &str {
+        self.addresses.get(index).map_or("", Address::name)
+    }
+
+    /// The way of a call: a session's goes to where the session lives and nowhere else, any other one to where the
+    /// `caller` belongs, or on from there while it cannot be reached.
+    pub fn way(&self, session: Option<usize>, caller: impl FnOnce() -> String) -> Way {
+        match session {
+            Some(index) => Way::Only(index),
+            None if self.addresses.len() == 1 => Way::Only(0),
+            None => Way::FirstReached(addresses::order(&self.addresses, &caller())),
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer, which comes with the index of the address that gave it.
     ///
     /// # Errors
     /// [`ProxyError`] for an upstream that cannot be reached or is late.
-    pub async fn send(&self, mut parts: Parts, body: RequestBody) -> Result<Response<Answer>, ProxyError> {
+    pub async fn send(&self, way: Way, mut parts: Parts, body: RequestBody) -> Result<Answered, ProxyError> {
         parts.headers.remove(header::HOST);
         parts.extensions.clear();
         let answer = async {
             if self.follow_redirects {
-                return self.send_following(parts, body).await;
+                return self.send_following(way, parts, body).await;
             }
-            self.pool.send(Request::from_parts(parts, body)).await.map_err(|error| unreachable(&error))
+            self.send_once(way, Request::from_parts(parts, body)).await
         };
         tokio::time::timeout(self.first_byte_timeout, answer).await.unwrap_or(Err(ProxyError::UpstreamTimeout))
     }
 
+    async fn send_once(&self, way: Way, mut request: Request<RequestBody>) -> Result<Answered, ProxyError> {
+        let order = match way {
+            Way::Only(index) => {
+                let answer = self.send_to(index, request).await;
+                return answer.map(|answer| (answer, index)).map_err(|error| unreachable(&error));
+            }
+            Way::FirstReached(order) => order,
+        };
+        let mut failure = ProxyError::UpstreamUnreachable("it has no address".to_owned());
+        for index in order {
+            match self.send_to(index, request).await {
+                Ok(answer) => return Ok((answer, index)),
+                Err(mut error) => {
+                    failure = unreachable(&error);
+                    // Only what surely did not arrive is sent elsewhere.
+                    match error.unsent.take() {
+                        Some(unsent) => request = *unsent,
+                        None => break,
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn send_to(&self, index: usize, request: Request<RequestBody>) -> Result<Response<Answer>, SendError> {
+        let address = &self.addresses[index];
+        let answer = address.send(request).await;
+        if self.addresses.len() > 1 {
+            address.note(!answer.as_ref().is_err_and(|error| error.unsent.is_some()));
+        }
+        answer
+    }
+
     /// PROX-9: 307 and 308 on the same origin, method and body kept. The body must be held for that, which is
     /// why the option is off by default.
-    async fn send_following(&self, parts: Parts, body: RequestBody) -> Result<Response<Answer>, ProxyError> {
+    async fn send_following(&self, mut way: Way, parts: Parts, body: RequestBody) -> Result<Answered, ProxyError> {
         let bytes =
             body.collect().await.map_err(|error| ProxyError::UpstreamUnreachable(error.to_string()))?.to_bytes();
         let mut target = Url::parse(&parts.uri.to_string()).map_err(|_| ProxyError::UpstreamRedirect)?;
@@ -109,10 +163,10 @@ impl Upstream {
             let mut next = parts.clone();
             next.uri = as_uri(&target);
             let held = RequestBody::Held(Full::new(bytes.clone()));
-            let response =
-                self.pool.send(Request::from_parts(next, held)).await.map_err(|error| unreachable(&error))?;
+            let (response, index) = self.send_once(way, Request::from_parts(next, held)).await?;
+            way = Way::Only(index);
             if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-                return Ok(response);
+                return Ok((response, index));
             }
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(location) = location.and_then(|location| target.join(location).ok()) else {
@@ -125,6 +179,22 @@ impl Upstream {
         }
         Err(ProxyError::UpstreamRedirect)
     }
+}
+
+/// Which addresses a request may go to.
+pub enum Way {
+    Only(usize),
+    /// In this order, on from one that cannot be connected to.
+    FirstReached(Vec<usize>),
+}
+
+/// An answer, and which address gave it.
+type Answered = (Response<Answer>, usize);
+
+/// Host and port of a URL.
+fn own_address(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
 }
 
 /// Whether a pair of a query names a parameter of another query, in upper or lower case.

@@ -73,6 +73,7 @@ fn a_route_has_the_contracts_defaults() {
     assert_eq!(route.proxy.forward_identity, ForwardIdentity::None);
     assert_eq!(route.proxy.connect_timeout, Duration::from_millis(5000));
     assert_eq!(route.proxy.first_byte_timeout, Duration::from_millis(300_000));
+    assert_eq!(route.proxy.stream_keep_alive, Some(Duration::from_secs(25)));
     assert_eq!(route.proxy.max_body, 4 * 1024 * 1024);
 }
 
@@ -174,7 +175,8 @@ fn every_proxy_option_and_both_route_keys_and_all_methods_are_taken() {
                 r#""/{method}": {{"{method}": {{"operationId": "{method}", "summary": "S", "description": "D", "tags": [], "x-mine": 1,
                 "x-doorward-route": {{"corsPolicy": "none", "handler": {{"module": "$import(@zuplo/runtime)", "export": "McpProxyHandler", "options": {{
                 "rewritePattern": "https://${{env.HOST}}/$env(PATH)", "forwardSearch": false, "followRedirects": true, "forwardIdentity": "assertion",
-                "connectTimeoutMs": 1, "firstByteTimeoutMs": "$env(MS)", "maxBodyBytes": 3}}}}, "policies": {{"inbound": ["workos"]}}}}}}}}"#
+                "connectTimeoutMs": 1, "firstByteTimeoutMs": "$env(MS)", "streamKeepAliveMs": 0,
+                "addresses": ["MCP-1.internal", "10.0.0.1:8080", "[::1]:9", "[2001:DB8::1]"], "maxBodyBytes": 3}}}}, "policies": {{"inbound": ["workos"]}}}}}}}}"#
             )
         })
         .join(",\n");
@@ -187,6 +189,8 @@ fn every_proxy_option_and_both_route_keys_and_all_methods_are_taken() {
     assert!(!proxy.forward_search && proxy.follow_redirects);
     assert_eq!(proxy.forward_identity, ForwardIdentity::Assertion);
     assert_eq!(proxy.first_byte_timeout, Duration::from_millis(2));
+    assert_eq!(proxy.stream_keep_alive, None);
+    assert_eq!(proxy.addresses, ["mcp-1.internal:443", "10.0.0.1:8080", "[::1]:9", "[2001:db8::1]:443"]);
     assert_eq!((proxy.connect_timeout, proxy.max_body), (Duration::from_millis(1), 3));
     assert_eq!(routes[0].display_name(), "S");
 }

@@ -399,23 +399,68 @@ fn outbound_policies_are_not_supported_yet() {
 #[test]
 fn options_of_later_versions_say_so() {
     assert_snapshot!(with_items(r##""/mcp/a": {"get,post": {"operationId": "a", "x-zuplo-route": {"handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp",
-"addresses": [], "mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}"##), @r#"
-    error: `addresses` is not supported yet in this version
+"mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}"##), @r#"
+    error: `mtlsCertificate` is not supported yet in this version
      --> config/routes.oas.json:3:1
       |
-    3 | "addresses": [], "mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}
-      | ^^^^^^^^^^^
+    3 | "mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}
+      | ^^^^^^^^^^^^^^^^^
       = help: leave it out
 
-    error: `mtlsCertificate` is not supported yet in this version
-     --> config/routes.oas.json:3:18
-      |
-    3 | "addresses": [], "mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}
-      |                  ^^^^^^^^^^^^^^^^^
-      = help: leave it out
-
-    2 problems in the configuration
+    1 problem in the configuration
     "#);
+}
+
+/// A route whose `addresses` are these, in lines of their own.
+fn with_addresses(addresses: &str) -> String {
+    with_items(&format!(
+        r##""/mcp/a": {{"get,post": {{"operationId": "a", "x-zuplo-route": {{"handler": {{"export": "McpProxyHandler", "options": {{"rewritePattern": "https://up.example.com/mcp", "addresses":
+{addresses}
+}}}}, "policies": {{"inbound": ["workos"]}}}}}}}}"##
+    ))
+}
+
+// STRM-10
+#[test]
+fn addresses_are_hosts_with_a_port_at_most_and_none_is_there_twice() {
+    assert_snapshot!(with_addresses(r#"["a:1", "A:1", "b", "b:443", "http://c"]"#), @r#"
+    error: `A:1` is listed twice
+     --> config/routes.oas.json:3:9
+      |
+    3 | ["a:1", "A:1", "b", "b:443", "http://c"]
+      |         ^^^^^
+      = help: remove one of the two
+
+    error: `b:443` is listed twice
+     --> config/routes.oas.json:3:21
+      |
+    3 | ["a:1", "A:1", "b", "b:443", "http://c"]
+      |                     ^^^^^^^
+      = help: remove one of the two
+
+    error: `http://c` is not an address
+     --> config/routes.oas.json:3:30
+      |
+    3 | ["a:1", "A:1", "b", "b:443", "http://c"]
+      |                              ^^^^^^^^^^
+      = help: give a host, or a host and a port, such as `mcp-1.internal:8080`; scheme and path are those of `rewritePattern`
+
+    3 problems in the configuration
+    "#);
+    for wrong in ["c/d", "e@f", "", " ", "g:0", "h:", "i:65536", "::1", "a?b", "a#b", "a\\\\b"] {
+        let told = with_addresses(&format!("[\"{wrong}\"]"));
+        assert!(told.contains("is not an address"), "{wrong}: {told}");
+    }
+    assert_snapshot!(with_addresses("[]"), @r"
+    error: the list of addresses is empty
+     --> config/routes.oas.json:3:1
+      |
+    3 | []
+      | ^^
+      = help: leave it out, and the host of `rewritePattern` is dialled
+
+    1 problem in the configuration
+    ");
 }
 
 #[test]

@@ -120,6 +120,7 @@ const ROUTE_OPTIONS: &[&str] = &[
     "policies",
     "inbound",
     "rewritePattern",
+    "addresses",
     "forwardSearch",
     "followRedirects",
     "public",
@@ -127,6 +128,7 @@ const ROUTE_OPTIONS: &[&str] = &[
     "forwardIdentity",
     "connectTimeoutMs",
     "firstByteTimeoutMs",
+    "streamKeepAliveMs",
     "maxBodyBytes",
 ];
 

@@ -1,10 +1,12 @@
 //! The data path, over real sockets: a client, the proxy, and an upstream that behaves as the test wants.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+mod addresses;
 mod admission;
 mod connections;
 mod demo;
 mod failures;
+mod keep_alive;
 mod metrics;
 mod passing;
 mod sessions;

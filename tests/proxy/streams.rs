@@ -14,13 +14,13 @@ use crate::world::{START, World};
 const SOON: Duration = Duration::from_secs(2);
 
 /// An upstream whose streams the test feeds by hand.
-struct Feed {
-    upstream: Upstream,
+pub struct Feed {
+    pub upstream: Upstream,
     senders: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
 }
 
 impl Feed {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (opened, senders) = mpsc::unbounded_channel();
         let upstream = Upstream::start(move |_| {
             let (sender, response) = event_stream(&[("cache-control", "no-cache")]);
@@ -31,7 +31,7 @@ impl Feed {
         Self { upstream, senders }
     }
 
-    async fn opened(&mut self) -> mpsc::Sender<Bytes> {
+    pub async fn opened(&mut self) -> mpsc::Sender<Bytes> {
         tokio::time::timeout(SOON, self.senders.recv()).await.expect("the upstream is asked").unwrap()
     }
 }
@@ -213,12 +213,14 @@ async fn refused(request: reqwest::RequestBuilder, status: u16) {
 }
 
 /// Tries until the place of a stream that was left is free again.
-async fn eventually(request: impl Fn() -> reqwest::RequestBuilder, feed: &mut Feed) -> reqwest::Response {
+async fn eventually(
+    request: impl Fn() -> reqwest::RequestBuilder,
+    feed: &mut Feed,
+) -> (reqwest::Response, mpsc::Sender<Bytes>) {
     for _ in 0..100 {
         let response = request().send().await.unwrap();
         if response.status() == 200 {
-            feed.opened().await;
-            return response;
+            return (response, feed.opened().await);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 type Handler = Arc<dyn Fn(Seen) -> BoxFuture<'static, Answer> + Send + Sync>;
@@ -33,6 +34,13 @@ pub struct Upstream {
     /// `http://127.0.0.1:PORT`
     pub origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    running: AbortHandle,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 impl Upstream {
@@ -42,13 +50,25 @@ impl Upstream {
         F: Fn(Seen) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
+        Self::start_at("127.0.0.1:0", handler).await
+    }
+
+    /// The same where another one was before.
+    pub async fn start_at<F, A>(address: &str, handler: F) -> Self
+    where
+        F: Fn(Seen) -> A + Send + Sync + 'static,
+        A: Future<Output = Answer> + Send + 'static,
+    {
         let handler: Handler = Arc::new(move |seen| Box::pin(handler(seen)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
-        tokio::spawn(async move {
+        let running = tokio::spawn(async move {
+            // They end with the upstream.
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let (handler, record) = (Arc::clone(&handler), Arc::clone(&record));
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                     let (handler, record) = (Arc::clone(&handler), Arc::clone(&record));
@@ -60,12 +80,13 @@ impl Upstream {
                         Ok::<_, hyper::Error>(handler(seen).await)
                     }
                 });
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
                 });
             }
-        });
-        Self { origin, seen }
+        })
+        .abort_handle();
+        Self { origin, seen, running }
     }
 
     /// Answers 200 with `{}`.
@@ -75,6 +96,16 @@ impl Upstream {
 
     pub fn url(&self) -> String {
         format!("{}/mcp", self.origin)
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn address(&self) -> &str {
+        self.origin.trim_start_matches("http://")
+    }
+
+    /// Hangs up and listens no more.
+    pub fn stop(&self) {
+        self.running.abort();
     }
 
     pub fn seen(&self) -> Vec<Seen> {

@@ -160,6 +160,7 @@ impl World {
 
 async fn accept(listener: TcpListener, proxy: Arc<Proxy>, origin: Arc<str>) {
     while let Ok((stream, peer)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
         let (proxy, origin) = (Arc::clone(&proxy), Arc::clone(&origin));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (proxy, origin) = (Arc::clone(&proxy), Arc::clone(&origin));

@@ -102,6 +102,9 @@ pub struct RouteHandler {
 pub struct McpProxy {
     /// The MCP endpoint behind this route: an http or https URL. `${env.NAME}` is replaced.
     pub rewrite_pattern: Option<String>,
+    /// Where the endpoint runs, as `HOST` or `HOST:PORT`, if not at the host of `rewritePattern`. With several, a session
+    /// stays where it began, and other calls go to the same one for the same person and client.
+    pub addresses: Option<Vec<String>>,
     /// Passes the query of a request on.
     pub forward_search: bool,
     /// Follows redirects of the upstream, on its own origin only.
@@ -116,6 +119,9 @@ pub struct McpProxy {
     pub connect_timeout_ms: u64,
     #[schemars(range(min = 1, max = 3_600_000))]
     pub first_byte_timeout_ms: u64,
+    /// Adds a comment to an event stream that is quiet for so long; 0 adds none.
+    #[schemars(range(max = 3_600_000))]
+    pub stream_keep_alive_ms: u64,
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub max_body_bytes: u64,
 }
@@ -124,6 +130,7 @@ impl Default for McpProxy {
     fn default() -> Self {
         Self {
             rewrite_pattern: None,
+            addresses: None,
             forward_search: true,
             follow_redirects: false,
             public: false,
@@ -131,6 +138,7 @@ impl Default for McpProxy {
             forward_identity: ForwardIdentity::None,
             connect_timeout_ms: 5000,
             first_byte_timeout_ms: 300_000,
+            stream_keep_alive_ms: 25_000,
             max_body_bytes: 4 * 1024 * 1024,
         }
     }

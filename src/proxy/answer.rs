@@ -1,0 +1,261 @@
+//! Answers on their way down: passed frame by frame, for as long as their grant and their time last.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tokio::time::{Instant, Sleep};
+
+use super::body::BoxError;
+use super::keep_alive::Quiet;
+use super::pool::Answer;
+use super::streams::StreamPlace;
+use crate::keys::{Revocations, VerifiedToken};
+use crate::telemetry::metrics::OpenRequest;
+
+/// A response body on its way down.
+pub enum ProxyBody {
+    /// Our own words.
+    Own(Full<Bytes>),
+    Upstream(UpstreamBody),
+}
+
+/// The upstream's body as it comes, what may end it early, and its place among the open ones (LIM-5).
+pub struct UpstreamBody {
+    inner: Answer,
+    kind: BodyKind,
+    bounds: Bounds,
+    waiting: Waiting,
+    ended: bool,
+    _place: StreamPlace,
+    open: Option<OpenRequest>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// It ends anywhere: its client resumes or asks again. With the period of its comments, if it gets any.
+    EventStream(Option<Duration>),
+    /// Half of it is worth nothing, so that it was cut off must show.
+    Whole,
+}
+
+/// What a body may not outlive (STRM-8).
+pub struct Bounds {
+    pub life: Duration,
+    pub revocations: Arc<Revocations>,
+    /// Absent on public routes.
+    pub token: Option<Arc<VerifiedToken>>,
+}
+
+/// How often a body had nothing to give. The first time is the hop between two connections' tasks, which every short
+/// answer takes; only one that waits on has its end watched for. An event stream is there to wait.
+enum Waiting {
+    NotYet,
+    Once,
+    Watched(Watch),
+}
+
+/// What wakes a waiting body, beside its upstream.
+struct Watch {
+    ends: Instant,
+    /// Set to the end or to the next comment, whichever is first.
+    timer: Pin<Box<Sleep>>,
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    quiet: Option<Quiet>,
+}
+
+/// What a [`Watch`] found.
+enum Woken {
+    Over,
+    Comment(Bytes),
+}
+
+impl ProxyBody {
+    #[must_use]
+    pub fn own(bytes: impl Into<Bytes>) -> Self {
+        Self::Own(Full::new(bytes.into()))
+    }
+
+    pub(super) fn upstream(inner: Answer, kind: BodyKind, bounds: Bounds, place: StreamPlace) -> Self {
+        let waiting = match kind {
+            BodyKind::EventStream(comments) => Waiting::Watched(bounds.watch(comments)),
+            BodyKind::Whole => Waiting::NotYet,
+        };
+        Self::Upstream(UpstreamBody { inner, kind, bounds, waiting, ended: false, _place: place, open: None })
+    }
+}
+
+impl ProxyBody {
+    /// The request counts as open for as long as this body does.
+    pub(super) fn keep_open(&mut self, mut open: OpenRequest) {
+        if let Self::Upstream(body) = self {
+            if let BodyKind::EventStream(_) = body.kind {
+                open.streams();
+            }
+            body.open = Some(open);
+        }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.pass(frame)),
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(self.fail(error)),
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.kind {
+            BodyKind::EventStream(_) => self.ended,
+            BodyKind::Whole => self.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.kind {
+            // It may end early, so no length is promised.
+            BodyKind::EventStream(_) => SizeHint::default(),
+            BodyKind::Whole => self.inner.size_hint(),
+        }
+    }
+}
+
+impl UpstreamBody {
+    /// Not a byte passes after its grant or its time is over.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, BoxError>> {
+        if self.bounds.is_revoked() {
+            return self.cut();
+        }
+        if let Waiting::Watched(watch) = &mut self.waiting {
+            let now = Instant::now();
+            if now >= watch.ends {
+                return self.cut();
+            }
+            if let (Some(quiet), Some(data)) = (&mut watch.quiet, frame.data_ref()) {
+                quiet.heard(data, now);
+            }
+        }
+        Some(Ok(frame))
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let watch = match &mut self.waiting {
+            Waiting::NotYet => {
+                self.waiting = Waiting::Once;
+                return Poll::Pending;
+            }
+            Waiting::Once => {
+                self.waiting = Waiting::Watched(self.bounds.watch(None));
+                return self.wait(cx);
+            }
+            Waiting::Watched(watch) => watch,
+        };
+        match std::task::ready!(watch.poll(cx)) {
+            Woken::Over => Poll::Ready(self.cut()),
+            Woken::Comment(comment) => Poll::Ready(Some(Ok(Frame::data(comment)))),
+        }
+    }
+
+    /// The grant or the time is over.
+    fn cut(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        self.ended = true;
+        tracing::info!(event = "mcp_stream_closed", reasonCode = "grant_or_time_over");
+        match self.kind {
+            BodyKind::EventStream(_) => None,
+            BodyKind::Whole => Some(Err("the grant has ended".into())),
+        }
+    }
+
+    fn fail(&mut self, error: hyper::Error) -> Option<Result<Frame<Bytes>, BoxError>> {
+        self.ended = true;
+        tracing::info!(event = "mcp_stream_closed", reasonCode = "upstream_error", %error);
+        match self.kind {
+            BodyKind::EventStream(_) => None,
+            BodyKind::Whole => Some(Err(error.into())),
+        }
+    }
+}
+
+impl Bounds {
+    fn is_revoked(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| self.revocations.is_revoked(&token.grant))
+    }
+
+    fn watch(&self, comments: Option<Duration>) -> Watch {
+        let now = Instant::now();
+        let ends = now + self.life;
+        let quiet = comments.map(|period| Quiet::new(period, now));
+        let first = quiet.as_ref().map_or(ends, |quiet| quiet.due().min(ends));
+        let revoked = self.token.clone().map(|token| {
+            let revocations = Arc::clone(&self.revocations);
+            Box::pin(async move { revocations.revoked(&token.grant).await }) as _
+        });
+        Watch { ends, timer: Box::pin(tokio::time::sleep_until(first)), revoked, quiet }
+    }
+}
+
+impl Watch {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+        if let Some(revoked) = &mut self.revoked
+            && revoked.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Woken::Over);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= self.ends {
+                return Poll::Ready(Woken::Over);
+            }
+            let comment = self.quiet.as_mut().and_then(|quiet| quiet.comment(now));
+            let next = self.quiet.as_ref().map_or(self.ends, |quiet| quiet.due().min(self.ends));
+            self.timer.as_mut().reset(next);
+            if let Some(comment) = comment {
+                return Poll::Ready(Woken::Comment(comment));
+            }
+        }
+        Poll::Pending
+    }
+}
