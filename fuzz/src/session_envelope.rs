@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use doorward::config::{self, Flags, Mode, Route};
+use doorward::config::{self, Flags, Mode};
 use doorward::crypto::{KeyMaterial, Sealer, base64url, base64url_decode};
 use doorward::domain::{ClientId, GrantId, Random, SubjectId, UnixTime};
 use doorward::keys::VerifiedToken;
 use doorward::oauth::scope::ScopeSet;
-use doorward::proxy::SessionBinding;
+use doorward::proxy::{ProxyRoute, SessionBinding, UpstreamTls};
+use doorward::telemetry::metrics::Metrics;
 use http::{HeaderMap, HeaderValue};
 
 const HEADER: &str = "mcp-session-id";
@@ -23,7 +24,7 @@ impl Random for Constant {
 }
 
 /// Two routes to one upstream, one to another.
-static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+static ROUTES: LazyLock<Vec<ProxyRoute>> = LazyLock::new(|| {
     let servers = ["one=https://a.example/mcp", "two=https://a.example/mcp", "three=https://b.example/mcp"];
     let flags = Flags {
         workos_client_id: Some("client_01".to_owned()),
@@ -31,7 +32,12 @@ static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         servers: servers.map(str::to_owned).to_vec(),
         ..Flags::default()
     };
-    config::from_flags(&flags, Mode::Serve).unwrap().config.routes
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let (tls, metrics) = (UpstreamTls(Arc::new(tls)), Metrics::default());
+    let routes = config::from_flags(&flags, Mode::Serve).unwrap().config.routes;
+    routes.iter().map(|route| ProxyRoute::new(route, None, &tls, 1024, &metrics)).collect()
 });
 
 static SESSIONS: LazyLock<SessionBinding> =
@@ -78,14 +84,14 @@ fn token(person: &str, client: &str) -> VerifiedToken {
     }
 }
 
-fn seal(id: &HeaderValue, token: Option<&VerifiedToken>, route: &Route) -> HeaderValue {
+fn seal(id: &HeaderValue, token: Option<&VerifiedToken>, route: &ProxyRoute) -> HeaderValue {
     let mut headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), id.clone())]);
-    SESSIONS.seal_in(&mut headers, token, route);
+    SESSIONS.seal_in(&mut headers, token, route, 0);
     headers.remove(HEADER).unwrap()
 }
 
 /// The upstream's id, if the envelope opens for this caller.
-fn open(envelope: &HeaderValue, token: Option<&VerifiedToken>, route: &Route) -> Option<HeaderValue> {
+fn open(envelope: &HeaderValue, token: Option<&VerifiedToken>, route: &ProxyRoute) -> Option<HeaderValue> {
     let mut headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), envelope.clone())]);
     SESSIONS.open_in(&mut headers, token, route).ok()?;
     headers.remove(HEADER)

@@ -25,7 +25,8 @@ pub struct ProxyRoute {
 
 impl ProxyRoute {
     /// `max_body` is what the process takes at most, in bytes.
-    pub(super) fn new(
+    #[must_use]
+    pub fn new(
         route: &Route,
         scopes: Option<&ScopeCatalog>,
         tls: &UpstreamTls,
