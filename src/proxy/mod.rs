@@ -334,6 +334,10 @@ impl Proxy {
             status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
                 return Err(ProxyError::UpstreamRedirect);
             }
+            // 101: nobody asked it to leave HTTP, and what follows would not be an answer.
+            status if status.is_informational() => {
+                return Err(ProxyError::UpstreamUnreachable("it switched to another protocol".to_owned()));
+            }
             _ => {}
         }
         let (mut parts, body) = response.into_parts();

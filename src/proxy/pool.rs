@@ -45,16 +45,6 @@ impl<T: hyper::rt::Read + hyper::rt::Write + Send + Unpin> Bytestream for T {}
 type Io = Box<dyn Bytestream>;
 type Message = Request<RequestBody>;
 
-impl Link {
-    /// Goes on until the connection can take another request, or has ended.
-    fn is_ready(&mut self, task: &mut Context<'_>) -> Poll<()> {
-        if !self.sender.is_ready() && !self.has_ended {
-            self.has_ended = Pin::new(&mut self.connection).poll(task).is_ready();
-        }
-        if self.has_ended || self.sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
 /// The connections.
 pub struct Pool {
     connector: Connector,
@@ -82,8 +72,25 @@ struct Idle {
 /// An HTTP/1 connection: the way in, and what must be polled for anything to happen.
 struct Link {
     sender: http1::SendRequest<RequestBody>,
-    connection: http1::Connection<Io, RequestBody>,
-    has_ended: bool,
+    /// `None` once it has ended: only its end tells a request that still waits in it that it was not sent.
+    connection: Option<http1::Connection<Io, RequestBody>>,
+}
+
+impl Link {
+    /// Goes on until the connection can take another request, or has ended.
+    fn is_ready(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if !self.sender.is_ready() {
+            drive(&mut self.connection, task);
+        }
+        if self.connection.is_none() || self.sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Moves a connection's bytes, and drops it once it has ended.
+fn drive(connection: &mut Option<http1::Connection<Io, RequestBody>>, task: &mut Context<'_>) {
+    if connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(task).is_ready()) {
+        *connection = None;
+    }
 }
 
 enum Connected {
@@ -155,11 +162,9 @@ impl Pool {
         *request.version_mut() = Version::HTTP_11;
         let sent = {
             let mut answer = pin!(link.sender.try_send_request(request));
-            let (connection, has_ended) = (&mut link.connection, &mut link.has_ended);
+            let connection = &mut link.connection;
             poll_fn(|task| {
-                if !*has_ended {
-                    *has_ended = Pin::new(&mut *connection).poll(task).is_ready();
-                }
+                drive(connection, task);
                 answer.as_mut().poll(task)
             })
             .await
@@ -194,7 +199,7 @@ impl Pool {
         // The upstream did not wait for the request's body. The rest of it still goes there: it must be read, or the
         // client's connection could not go on.
         if let Ok(runtime) = Handle::try_current()
-            && !link.has_ended
+            && link.connection.is_some()
         {
             let pool = Arc::clone(self);
             runtime.spawn(async move {
@@ -206,7 +211,7 @@ impl Pool {
     }
 
     fn keep(self: &Arc<Self>, link: Box<Link>) {
-        if link.has_ended {
+        if link.connection.is_none() {
             return;
         }
         let mut state = self.state();
@@ -234,7 +239,7 @@ impl Pool {
         };
         if !is_http2 {
             let (sender, connection) = http1::handshake(io).await?;
-            return Ok(Connected::Http1(Box::new(Link { sender, connection, has_ended: false })));
+            return Ok(Connected::Http1(Box::new(Link { sender, connection: Some(connection) })));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -292,7 +297,8 @@ async fn sweep(pool: Weak<Pool>) {
         let now = Instant::now();
         let mut nobody = Context::from_waker(Waker::noop());
         state.idle.retain_mut(|idle| {
-            now.duration_since(idle.since) < IDLE && Pin::new(&mut idle.link.connection).poll(&mut nobody).is_pending()
+            drive(&mut idle.link.connection, &mut nobody);
+            now.duration_since(idle.since) < IDLE && idle.link.connection.is_some()
         });
         if state.idle.is_empty() {
             state.is_swept = false;
@@ -327,9 +333,8 @@ impl Body for Answer {
         let mut frame = Pin::new(&mut this.incoming).poll_frame(task);
         if frame.is_pending()
             && let Some((link, _)) = &mut this.link
-            && !link.has_ended
         {
-            link.has_ended = Pin::new(&mut link.connection).poll(task).is_ready();
+            drive(&mut link.connection, task);
             frame = Pin::new(&mut this.incoming).poll_frame(task);
         }
         match &frame {

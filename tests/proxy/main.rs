@@ -6,6 +6,7 @@ mod admission;
 mod connections;
 mod demo;
 mod failures;
+mod faults;
 mod keep_alive;
 mod metrics;
 mod passing;
