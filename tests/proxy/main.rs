@@ -8,6 +8,7 @@ mod demo;
 mod failures;
 mod faults;
 mod keep_alive;
+mod leaks;
 mod metrics;
 mod passing;
 mod sessions;

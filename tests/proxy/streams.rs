@@ -194,6 +194,42 @@ async fn an_upstream_without_a_get_stream_says_so_itself() {
     assert_eq!(*requests.lock().unwrap(), ["GET"]);
 }
 
+// STRM-5, PROX-3
+#[tokio::test]
+async fn a_dropped_get_stream_goes_on_where_it_was_by_its_last_event_id() {
+    let upstream = Upstream::start(|seen| async move {
+        if seen.method != "GET" {
+            let mut response = answer(200, "{}");
+            response.headers_mut().insert("mcp-session-id", "its-own".parse().unwrap());
+            return response;
+        }
+        assert_eq!(seen.headers["mcp-session-id"], "its-own");
+        let last = seen.headers.get("last-event-id").map_or(0, |id| id.to_str().unwrap().parse().unwrap());
+        let (sender, response) = event_stream(&[]);
+        // Two events, and then it breaks off.
+        for id in last + 1..=last + 2 {
+            sender.try_send(Bytes::from(format!("id: {id}\nretry: 10\ndata: {id}\n\n"))).unwrap();
+        }
+        response
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let session = world.post("{}").send().await.unwrap().headers()["mcp-session-id"].clone();
+    let mut last = String::new();
+    for round in 0..3 {
+        let mut request = world.get().header("mcp-session-id", &session);
+        if !last.is_empty() {
+            request = request.header("last-event-id", &last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let (one, two) = (2 * round + 1, 2 * round + 2);
+        let expected = format!("id: {one}\nretry: 10\ndata: {one}\n\nid: {two}\nretry: 10\ndata: {two}\n\n");
+        assert_eq!(response.text().await.unwrap(), expected);
+        last = two.to_string();
+    }
+}
+
 /// Opens a stream and reads its first event.
 async fn open(feed: &mut Feed, request: reqwest::RequestBuilder) -> (reqwest::Response, mpsc::Sender<Bytes>) {
     let mut response = request.send().await.unwrap();
