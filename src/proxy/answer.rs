@@ -30,7 +30,8 @@ pub struct UpstreamBody {
     inner: Answer,
     kind: BodyKind,
     bounds: Bounds,
-    waiting: Waiting,
+    /// From the first time that there is nothing to give: most answers come whole, and need none.
+    watch: Option<Watch>,
     ended: bool,
     _place: StreamPlace,
     open: Option<OpenRequest>,
@@ -50,14 +51,6 @@ pub struct Bounds {
     pub revocations: Arc<Revocations>,
     /// Absent on public routes.
     pub token: Option<Arc<VerifiedToken>>,
-}
-
-/// How often a body had nothing to give. The first time is the hop between two connections' tasks, which every short
-/// answer takes; only one that waits on has its end watched for. An event stream is there to wait.
-enum Waiting {
-    NotYet,
-    Once,
-    Watched(Watch),
 }
 
 /// What wakes a waiting body, beside its upstream.
@@ -82,11 +75,11 @@ impl ProxyBody {
     }
 
     pub(super) fn upstream(inner: Answer, kind: BodyKind, bounds: Bounds, place: StreamPlace) -> Self {
-        let waiting = match kind {
-            BodyKind::EventStream(comments) => Waiting::Watched(bounds.watch(comments)),
-            BodyKind::Whole => Waiting::NotYet,
+        let watch = match kind {
+            BodyKind::EventStream(comments) => Some(bounds.watch(comments)),
+            BodyKind::Whole => None,
         };
-        Self::Upstream(UpstreamBody { inner, kind, bounds, waiting, ended: false, _place: place, open: None })
+        Self::Upstream(UpstreamBody { inner, kind, bounds, watch, ended: false, _place: place, open: None })
     }
 }
 
@@ -169,7 +162,7 @@ impl UpstreamBody {
         if self.bounds.is_revoked() {
             return self.cut();
         }
-        if let Waiting::Watched(watch) = &mut self.waiting {
+        if let Some(watch) = &mut self.watch {
             let now = Instant::now();
             if now >= watch.ends {
                 return self.cut();
@@ -182,17 +175,7 @@ impl UpstreamBody {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let watch = match &mut self.waiting {
-            Waiting::NotYet => {
-                self.waiting = Waiting::Once;
-                return Poll::Pending;
-            }
-            Waiting::Once => {
-                self.waiting = Waiting::Watched(self.bounds.watch(None));
-                return self.wait(cx);
-            }
-            Waiting::Watched(watch) => watch,
-        };
+        let watch = self.watch.get_or_insert_with(|| self.bounds.watch(None));
         match std::task::ready!(watch.poll(cx)) {
             Woken::Over => Poll::Ready(self.cut()),
             Woken::Comment(comment) => Poll::Ready(Some(Ok(Frame::data(comment)))),

@@ -343,3 +343,23 @@ async fn revoking_the_grant_breaks_off_a_long_answer_that_is_no_stream() {
     let rest = tokio::time::timeout(SOON, response.chunk()).await.expect("it ends");
     assert!(rest.is_err(), "half an answer does not pass for a whole one");
 }
+
+// STRM-8, REV-3: also an answer that is no stream, and has said nothing yet beyond its head.
+#[tokio::test]
+async fn an_answer_that_stalls_ends_with_its_grant_and_shows_that_it_is_cut_off() {
+    let (body, answer) = event_stream(&[]);
+    let answer = Mutex::new(Some(answer.map(|body| body)));
+    let upstream = Upstream::start(move |_| {
+        let mut answer = answer.lock().unwrap().take().expect("one call");
+        answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        async move { answer }
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let response = world.post("{}").send().await.unwrap();
+    let reading = tokio::spawn(response.bytes());
+    tokio::task::yield_now().await;
+    world.revocations.revoke(GrantId::new("grt_1"), UnixTime(START + 900));
+    assert!(reading.await.unwrap().is_err(), "half an answer is none");
+    body.closed().await;
+}
