@@ -31,7 +31,7 @@ pub struct UpstreamBody {
     kind: BodyKind,
     bounds: Bounds,
     /// From the first time that there is nothing to give: most answers come whole, and need none.
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
     ended: bool,
     _place: StreamPlace,
     open: Option<OpenRequest>,
@@ -76,7 +76,7 @@ impl ProxyBody {
 
     pub(super) fn upstream(inner: Answer, kind: BodyKind, bounds: Bounds, place: StreamPlace) -> Self {
         let watch = match kind {
-            BodyKind::EventStream(comments) => Some(bounds.watch(comments)),
+            BodyKind::EventStream(comments) => Some(Box::new(bounds.watch(comments))),
             BodyKind::Whole => None,
         };
         Self::Upstream(UpstreamBody { inner, kind, bounds, watch, ended: false, _place: place, open: None })
@@ -175,7 +175,7 @@ impl UpstreamBody {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let watch = self.watch.get_or_insert_with(|| self.bounds.watch(None));
+        let watch = self.watch.get_or_insert_with(|| Box::new(self.bounds.watch(None)));
         match std::task::ready!(watch.poll(cx)) {
             Woken::Over => Poll::Ready(self.cut()),
             Woken::Comment(comment) => Poll::Ready(Some(Ok(Frame::data(comment)))),

@@ -163,3 +163,12 @@ fn properties(schema: &serde_json::Value, known: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[test]
+fn the_page_about_the_proxy_lists_every_option_of_it() {
+    let page = std::fs::read_to_string(format!("{}/docs/proxy.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let first = ROUTE_OPTIONS.iter().position(|name| *name == "rewritePattern").unwrap();
+    let listed: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
+    assert_eq!(listed, ROUTE_OPTIONS[first..]);
+}

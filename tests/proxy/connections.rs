@@ -34,11 +34,11 @@ struct Upstream {
 
 impl Upstream {
     /// Takes its turns in the order of the requests, whatever connection they come over.
-    async fn taking(turns: &[Turn]) -> Self {
+    async fn taking(turns: &'static [Turn]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let record = Arc::new(Mutex::new(Record::default()));
-        let turns = Arc::new(Mutex::new(turns.to_vec().into_iter()));
+        let turns = Arc::new(Mutex::new(turns.iter().copied()));
         let seen = Arc::clone(&record);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -90,7 +90,7 @@ async fn head(stream: &mut BufReader<impl AsyncRead + Unpin>) -> Option<usize> {
         }
         match line.trim_end().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().unwrap()
+                length = value.trim().parse().unwrap();
             }
             None if line.trim_end().is_empty() => return Some(length),
             _ => {}

@@ -53,16 +53,13 @@ async fn the_period_is_the_routes_own_and_0_adds_nothing() {
         let mut response = world.get().send().await.unwrap();
         let sender = feed.opened().await;
         let opened = Instant::now();
-        match seconds {
-            Some(seconds) => {
-                assert_eq!(next(&mut response).await, COMMENT);
-                assert_eq!(opened.elapsed().as_secs(), seconds);
-            }
-            None => {
-                tokio::time::sleep(HOUR).await;
-                sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
-                assert_eq!(next(&mut response).await, "data: 1\n\n");
-            }
+        if let Some(seconds) = seconds {
+            assert_eq!(next(&mut response).await, COMMENT);
+            assert_eq!(opened.elapsed().as_secs(), seconds);
+        } else {
+            tokio::time::sleep(HOUR).await;
+            sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+            assert_eq!(next(&mut response).await, "data: 1\n\n");
         }
         tokio::time::resume();
     }
