@@ -105,6 +105,10 @@ impl Body for RequestBody {
 impl Passing {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if frame.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
+            // Nobody strips them as headers are, so they may not say what a header may not (RFC 9110 §6.5.1).
+            return Poll::Ready(None);
+        }
         if let (Some(Ok(frame)), Some(bound)) = (&frame, &mut self.bound)
             && let Some(data) = frame.data_ref()
         {

@@ -14,4 +14,5 @@ mod passing;
 mod sessions;
 mod streams;
 mod upstream;
+mod wire;
 mod world;
