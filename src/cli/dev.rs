@@ -101,6 +101,7 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         outbound_ca_files: args.process.outbound_ca_file.clone(),
         outbound_resolve: args.process.outbound_resolve.clone(),
         tls: None,
+        proxy_protocol: false,
         drain_timeout: process::drain_timeout(args.process.drain_timeout.min(2)),
         max_connections: args.process.max_connections,
         max_streams: args.process.max_streams,

@@ -33,6 +33,10 @@ pub struct ServeArgs {
     /// Something in front ends TLS, so plain http is right on a public address
     #[arg(long, env = "DOORWARD_BEHIND_PROXY")]
     pub behind_proxy: bool,
+    /// Connections begin with a header of the PROXY protocol, version 1 or 2, and are closed without one. When
+    /// --trusted-proxies are given, only they may connect
+    #[arg(long, env = "DOORWARD_PROXY_PROTOCOL")]
+    pub proxy_protocol: bool,
     /// A SQLite file, or PostgreSQL (`postgres://…`) for several gateways
     #[arg(
         long,
@@ -112,6 +116,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         outbound_ca_files: args.process.outbound_ca_file.clone(),
         outbound_resolve: args.process.outbound_resolve.clone(),
         tls,
+        proxy_protocol: args.proxy_protocol,
         drain_timeout: process::drain_timeout(args.process.drain_timeout),
         max_connections: args.process.max_connections,
         max_streams: args.process.max_streams,

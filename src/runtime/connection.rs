@@ -16,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, Watcher};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::quiet::{StreamBody, Streams};
 use crate::proxy::BoxError;
 use crate::web::{Answer, MetricsWeb, Web};
 
@@ -31,14 +32,14 @@ use crate::web::{Answer, MetricsWeb, Web};
 const BEGINNING: Duration = Duration::from_secs(30);
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long until a preface that came in pieces is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long until a beginning that came in pieces is looked at again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Bytes of request head.
 const MAX_HEADERS: usize = 64 * 1024;
 
 /// What answers the requests of all connections.
 pub trait Application: Send + Sync + 'static {
-    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static;
 
     /// Answers one request; `peer` is the other end of its connection.
     fn serve(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
@@ -69,11 +70,13 @@ pub struct Http<A> {
     tls: Option<TlsAcceptor>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    /// How long a connection may go unused.
+    quiet: Duration,
     shutdown: CancellationToken,
 }
 
 impl<A: Application> Http<A> {
-    /// `header_read` is how long a request's head may take.
+    /// `header_read` is how long a request's head may take, and how long a connection may be without one.
     pub fn new(
         application: Arc<A>,
         tls: Option<TlsAcceptor>,
@@ -93,7 +96,7 @@ impl<A: Application> Http<A> {
             .max_header_list_size(64 * 1024)
             .max_concurrent_streams(256)
             .keep_alive_interval(Some(Duration::from_secs(30)));
-        Self { application, tls, http1, http2, shutdown }
+        Self { application, tls, http1, http2, quiet: header_read, shutdown }
     }
 
     /// Goes as far as it takes to know what the connection speaks; `None` for one that ends before.
@@ -117,7 +120,7 @@ impl<A: Application> Http<A> {
     }
 
     /// A peer that takes long over the beginning is dropped, and does not delay the end of the process.
-    async fn within<T>(&self, step: impl Future<Output = io::Result<T>>) -> Option<T> {
+    pub async fn within<T>(&self, step: impl Future<Output = io::Result<T>>) -> Option<T> {
         let done = tokio::select! {
             () = self.shutdown.cancelled() => return None,
             done = tokio::time::timeout(BEGINNING, step) => done,
@@ -131,6 +134,9 @@ impl<A: Application> Http<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if is_http2 {
+            return self.serve_http2(stream, peer, watcher);
+        }
         let application = Arc::clone(&self.application);
         let service = service_fn(move |request: Request<Incoming>| {
             let application = Arc::clone(&application);
@@ -138,25 +144,51 @@ impl<A: Application> Http<A> {
             // is open for hours needs it for its head only.
             Box::pin(async move { Ok::<_, Infallible>(application.serve(peer, request).await) })
         });
-        if is_http2 {
-            let stream = TokioIo::new(Beginning::within(BEGINNING, stream));
-            watched(self.http2.serve_connection(stream, service), watcher)
-        } else {
-            watched(self.http1.serve_connection(TokioIo::new(stream), service), watcher)
-        }
+        let connection = watcher.watch(self.http1.serve_connection(TokioIo::new(stream), service));
+        Box::pin(async move { tell_end(connection.await) })
+    }
+
+    /// HTTP/2 has no timeout for a connection without streams, so the streams are counted.
+    fn serve_http2<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher) -> Serving
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let application = Arc::clone(&self.application);
+        let streams = Streams::default();
+        let counted = streams.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (application, stream) = (Arc::clone(&application), counted.open());
+            Box::pin(async move {
+                let response = application.serve(peer, request).await;
+                Ok::<_, Infallible>(response.map(|body| StreamBody::new(body, stream)))
+            })
+        });
+        let stream = TokioIo::new(Beginning::within(BEGINNING, stream));
+        let (quiet, shutdown, closing) = (self.quiet, self.shutdown.clone(), GracefulShutdown::new());
+        let connection = closing.watch(self.http2.serve_connection(stream, service));
+        Box::pin(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                // Either way a stream that is open goes on to its end.
+                () = async { tokio::select! { () = streams.quiet_for(quiet) => {} () = shutdown.cancelled() => {} } } => {
+                    tokio::select! {
+                        ended = connection => ended,
+                        // Over when the connection is dropped.
+                        () = closing.shutdown() => Ok(()),
+                    }
+                }
+            };
+            tell_end(ended);
+            drop(watcher);
+        })
     }
 }
 
-fn watched<C>(connection: C, watcher: Watcher) -> Serving
-where
-    C: GracefulConnection<Error = hyper::Error> + Send + 'static,
-{
-    let watched = watcher.watch(connection);
-    Box::pin(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(event = "connection_ended", %error);
-        }
-    })
+fn tell_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(event = "connection_ended", %error);
+    }
 }
 
 /// Whether a connection begins with the preface of HTTP/2. Its bytes stay to be read.
@@ -230,7 +262,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::sync::{Mutex, mpsc};
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -290,5 +326,84 @@ mod tests {
             stream.read_exact(&mut read).await.unwrap();
             assert_eq!(read, said, "nothing was taken");
         }
+    }
+
+    /// Answers with whatever the test sends, until it is done.
+    struct Fed(Mutex<mpsc::Receiver<mpsc::Receiver<Bytes>>>);
+
+    impl Application for Fed {
+        type Body = Feed;
+
+        async fn serve(&self, _: SocketAddr, _: Request<Incoming>) -> Response<Feed> {
+            Response::new(Feed(self.0.lock().await.recv().await.unwrap()))
+        }
+    }
+
+    struct Feed(mpsc::Receiver<Bytes>);
+
+    impl http_body::Body for Feed {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            task: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            self.0.poll_recv(task).map(|bytes| bytes.map(|bytes| Ok(http_body::Frame::data(bytes))))
+        }
+    }
+
+    /// A connection that is served, our end of it, and where its answers come from.
+    fn served(is_http2: bool) -> (JoinHandle<()>, DuplexStream, mpsc::Sender<mpsc::Receiver<Bytes>>) {
+        let (answers, fed) = mpsc::channel(4);
+        let http = Http::new(Arc::new(Fed(Mutex::new(fed))), None, SHORT, CancellationToken::new());
+        let (ours, theirs) = duplex(64 * 1024);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let graceful = GracefulShutdown::new();
+        let serving = http.serve(theirs, is_http2, peer, graceful.watcher());
+        let serving = tokio::spawn(async move {
+            serving.await;
+            drop(graceful);
+        });
+        (serving, ours, answers)
+    }
+
+    // LIM-4, STRM-2
+    #[tokio::test]
+    async fn an_http2_connection_without_streams_is_closed_and_one_with_a_quiet_stream_is_not() {
+        let (serving, ours, answers) = served(true);
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let (say, said) = mpsc::channel(1);
+        answers.send(said).await.unwrap();
+        let request = Request::get("http://localhost/").body(Empty::<Bytes>::new()).unwrap();
+        let mut answer = client.send_request(request).await.unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(SHORT * 5).await;
+            say.send(Bytes::from_static(b":\n\n")).await.unwrap();
+            assert!(answer.frame().await.unwrap().is_ok(), "the stream goes on");
+        }
+        drop(say);
+        let rest = answer.into_body().collect().await.expect("it ends by itself");
+        assert!(rest.to_bytes().is_empty());
+        tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it is closed").unwrap();
+    }
+
+    // LIM-4
+    #[tokio::test]
+    async fn an_http1_connection_without_requests_is_closed_and_one_with_a_quiet_answer_is_not() {
+        let (serving, mut ours, answers) = served(false);
+        let (say, said) = mpsc::channel(1);
+        answers.send(said).await.unwrap();
+        ours.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        tokio::time::sleep(SHORT * 5).await;
+        say.send(Bytes::from_static(b"late")).await.unwrap();
+        drop(say);
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"0\r\n\r\n") {
+            assert_ne!(ours.read_buf(&mut heard).await.unwrap(), 0, "it is answered whole");
+        }
+        tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it is closed").unwrap();
     }
 }

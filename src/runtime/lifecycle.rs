@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +15,8 @@ use super::assemble::{Assembly, StartError, signing_alg};
 use super::background;
 use super::listener::{HEADER_READ, Listener};
 use super::metrics;
-use super::settings::{Settings, TlsFiles};
+use super::settings::Settings;
+use super::tls::{LOOK_EVERY, ServerCertificate};
 use crate::config::model::{CorsPolicy, ForwardIdentity, GatewayConfig, ProxyOptions, Route};
 use crate::config::{Diagnostics, Loaded};
 use crate::crypto::KeyMaterial;
@@ -59,7 +57,7 @@ pub async fn run(
         Some(_) => Some(start_demo(&assembly).await?),
         None => None,
     };
-    let tls = assembly.settings.tls.as_ref().map(tls_acceptor).transpose()?;
+    let certificate = assembly.settings.tls.as_ref().map(ServerCertificate::load).transpose()?.map(Arc::new);
     let sockets = bind(&assembly.settings.listen).await?;
     let metrics_socket = metrics::bind(assembly.settings.metrics).await?;
 
@@ -75,9 +73,10 @@ pub async fn run(
     }
     let listener = Listener {
         application: Arc::new(Web::new(shared.clone())),
-        tls,
+        tls: certificate.as_ref().map(|certificate| certificate.acceptor()),
         connections,
         trusted_proxies: assembly.settings.trusted_proxies.clone().into(),
+        proxy_protocol: assembly.settings.proxy_protocol,
         header_read: HEADER_READ,
         metrics: assembly.metrics.connections.clone(),
         shutdown: shutdown.clone(),
@@ -89,9 +88,12 @@ pub async fn run(
     }
     drop(listener);
     spawn_background(&assembly, &tasks, &shutdown);
+    if let Some(certificate) = &certificate {
+        tasks.spawn(Arc::clone(certificate).follow(LOOK_EVERY, shutdown.clone()));
+    }
     ready(&addresses, &config);
 
-    until_stopped(&assembly, &source, demo.as_ref()).await;
+    until_stopped(&assembly, &source, demo.as_ref(), certificate.as_deref()).await;
     tracing::info!(event = "stopping");
     shutdown.cancel();
     tasks.close();
@@ -116,7 +118,12 @@ fn spawn_background(assembly: &Arc<Assembly>, tasks: &TaskTracker, shutdown: &Ca
 }
 
 /// Waits for SIGTERM or SIGINT; reloads on SIGHUP and on changed files meanwhile.
-async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<&DemoServer>) {
+async fn until_stopped(
+    assembly: &Assembly,
+    source: &ConfigSource,
+    demo: Option<&DemoServer>,
+    certificate: Option<&ServerCertificate>,
+) {
     let (changed, mut changes) = mpsc::channel(1);
     if let Err(error) = background::watch(&source.watch, changed.clone()) {
         tracing::warn!(event = "config_not_watched", %error);
@@ -130,7 +137,12 @@ async fn until_stopped(assembly: &Assembly, source: &ConfigSource, demo: Option<
         tokio::select! {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
-            _ = hangup.recv() => reload(assembly, source, demo).await,
+            _ = hangup.recv() => {
+                if let Some(certificate) = certificate {
+                    certificate.reload();
+                }
+                reload(assembly, source, demo).await;
+            }
             Some(()) = changes.recv() => reload(assembly, source, demo).await,
         }
     }
@@ -224,18 +236,4 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> 
         }
     }
     Ok(sockets)
-}
-
-fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| StartError::Tls(format!("{what}: {error}"));
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| failed("--tls-cert", &error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| failed("--tls-key", &error))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| failed("--tls-cert", &error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -47,6 +47,7 @@ pub fn listener(shared: &SharedGateway, shutdown: CancellationToken) -> Listener
         tls: None,
         connections: Places::new(CONNECTIONS),
         trusted_proxies: Arc::from([]),
+        proxy_protocol: false,
         header_read: HEADER_READ,
         metrics: ConnectionMetrics::default(),
         shutdown,

@@ -9,7 +9,10 @@ mod documents;
 mod lifecycle;
 mod listener;
 mod metrics;
+mod proxy_protocol;
+mod quiet;
 mod settings;
+mod tls;
 
 pub use assemble::{Assembly, StartError};
 pub use background::follow_revocations;

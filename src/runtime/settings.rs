@@ -26,6 +26,8 @@ pub struct Settings {
     /// Host, port and the address to use for them.
     pub outbound_resolve: Vec<(String, u16, SocketAddr)>,
     pub tls: Option<TlsFiles>,
+    /// Connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     pub drain_timeout: Duration,
     pub max_connections: usize,
     /// Calls and event streams at once, of all routes together.
