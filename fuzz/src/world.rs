@@ -85,6 +85,7 @@ impl World {
             outbound_ca_files: Vec::new(),
             outbound_resolve: Vec::new(),
             tls: None,
+            proxy_protocol: false,
             drain_timeout: Duration::ZERO,
             max_connections: 1,
             max_streams: 1,
