@@ -286,16 +286,19 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// CONS-3: keeps an approval in mind, for clients for which it may ever be used.
+    /// CONS-3: keeps an approval in mind, for clients for which it may ever be used. Approving less than before takes
+    /// nothing back: whoever wants that ends the grant.
     async fn remember(&self, grant: &Grant, transaction: &Transaction) -> Result<(), StoreError> {
         let Ok(client) = self.clients.resolve(grant.client_id.as_str(), grant.created_at).await else { return Ok(()) };
         if !self.may_remember(&client) {
             return Ok(());
         }
         let until = grant.created_at.plus(self.options().grant_ttl);
-        self.store
-            .remember_consent(grant, transaction.request.redirect_uri.as_str(), &client.identity_digest(), until)
-            .await
+        let digest = client.identity_digest();
+        let before = self.store.remembered_consent(&grant.subject, transaction, &digest, grant.created_at).await?;
+        let scope = before.unwrap_or_default().union(&grant.scope);
+        let redirect_uri = transaction.request.redirect_uri.as_str();
+        self.store.remember_consent(grant, &scope, redirect_uri, &digest, until).await
     }
 
     /// Only a confidential client that lives on https redirects can be told from a program that took its

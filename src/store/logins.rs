@@ -6,6 +6,7 @@ use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::{
     Browser, BrowserId, Grant, GrantId, LoginSessionId, Person, Stage, SubjectId, Transaction, TransactionId, UnixTime,
 };
+use crate::oauth::scope::ScopeSet;
 
 #[derive(sqlx::FromRow)]
 struct BrowserRow {
@@ -421,13 +422,14 @@ impl Store {
         Ok(rows == 1)
     }
 
-    /// Remembers that a person approved a client as it is now (CONS-3, CONS-4).
+    /// Remembers that a person approved `scope` for the client of `grant` as it is now (CONS-3, CONS-4).
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn remember_consent(
         &self,
         grant: &Grant,
+        scope: &ScopeSet,
         redirect_uri: &str,
         client_digest: &SecretHash,
         expires_at: UnixTime,
@@ -441,7 +443,7 @@ impl Store {
             .bind(text_hash(redirect_uri))
             .bind(text_hash(&grant.resource))
             .bind(client_digest.as_bytes().as_slice())
-            .bind(grant.scope.to_string())
+            .bind(scope.to_string())
             .bind(expires_at.0)
             .execute(pool)
             .await
@@ -459,7 +461,7 @@ impl Store {
         transaction: &Transaction,
         client_digest: &SecretHash,
         now: UnixTime,
-    ) -> Result<Option<crate::oauth::scope::ScopeSet>, StoreError> {
+    ) -> Result<Option<ScopeSet>, StoreError> {
         const SQL: &str = "SELECT scope FROM consents WHERE subject_id = $1 AND client_hash = $2 AND redirect_hash = $3 \
                            AND resource_hash = $4 AND client_digest = $5 AND expires_at > $6";
         let request = &transaction.request;
@@ -472,6 +474,6 @@ impl Store {
             .bind(now.0)
             .fetch_optional(pool)
             .await)?;
-        Ok(scope.map(|text| crate::oauth::scope::ScopeSet::parse(&text)))
+        Ok(scope.map(|text| ScopeSet::parse(&text)))
     }
 }
