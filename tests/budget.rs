@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// What a call through `bench/budget.rs` costs in a release build: gateway, upstream and client, without the digest of
 /// the token. When a change brings it down, bring this down with it.
-const INSTRUCTIONS: u64 = 80_000;
+const INSTRUCTIONS: u64 = 81_000;
 /// Calls that are counted, after as many that are not.
 const CALLS: u64 = 1_000;
 /// The digest's code is chosen by the processor, and valgrind has none of the newer ones.
