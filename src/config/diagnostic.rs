@@ -131,6 +131,12 @@ impl Problems {
         }
     }
 
+    /// The last part of a file's path.
+    pub fn file_name(&self, place: Place) -> &str {
+        let name = self.sources.get(place.source).map_or("", |source| source.name.as_str());
+        name.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(name)
+    }
+
     pub fn line_of(&self, place: Place) -> usize {
         let text = self.sources.get(place.source).and_then(|source| source.text.as_deref()).unwrap_or_default();
         1 + text.bytes().take(place.start).filter(|byte| *byte == b'\n').count()
@@ -316,7 +322,7 @@ pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// The bytes of `text` that may be secrets: string values under a key that sounds like one, values that look
-/// like an API key, and URLs with a password. Reads tokens only, so it works on files that do not parse.
+/// like an API key or hold PEM, and URLs with a password. Reads tokens only, so it works on files that do not parse.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut under_secret_key = false;
@@ -329,7 +335,8 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
         }
         let reference = content.starts_with("$env(") && content.ends_with(')') && content.matches('(').count() == 1;
         let password = content.find("://").is_some_and(|scheme| content[scheme..].contains('@'));
-        if (under_secret_key && !reference) || content.starts_with("sk_") || password {
+        if (under_secret_key && !reference) || content.starts_with("sk_") || content.contains("-----BEGIN ") || password
+        {
             found.push(literal);
         }
     }

@@ -1,5 +1,7 @@
 //! A start without a folder: the same configuration from flags, through the same checks (gateway.md §1).
 
+use std::path::Path;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::diagnostic::{Diagnostics, Place, Problems};
@@ -43,7 +45,7 @@ pub fn from_flags(flags: &Flags, mode: Mode) -> Result<Loaded, Diagnostics> {
     }
     let policies = policies_document(flags, &mut problems);
     let routes = routes_document(flags, mode, &mut problems);
-    super::resolve(Some(policies), vec![Some(routes)], mode, problems, Vec::new())
+    super::resolve(Path::new("."), Some(policies), vec![Some(routes)], mode, problems, Vec::new())
 }
 
 fn policies_document(flags: &Flags, problems: &mut Problems) -> Node {

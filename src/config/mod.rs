@@ -9,6 +9,7 @@
 mod access;
 mod addresses;
 mod claim_path;
+mod client_certificate;
 mod clients;
 mod cors;
 pub mod diagnostic;
@@ -78,12 +79,15 @@ pub fn load(folder: &Path, env: &dyn Env, mode: Mode) -> Result<Loaded, Diagnost
         && let Some(policies) = &policies
     {
         note_secrets(policies, &problems, &mut notes);
+        routes.iter().flatten().for_each(|document| note_secrets(document, &problems, &mut notes));
     }
-    resolve(policies, routes, mode, problems, notes)
+    resolve(folder, policies, routes, mode, problems, notes)
 }
 
-/// The part that folder and flags share: from parsed documents to the configuration.
+/// The part that folder and flags share: from parsed documents to the configuration. `folder` is what the paths in
+/// them begin at.
 fn resolve(
+    folder: &Path,
     policies: Option<Node>,
     routes: Vec<Option<Node>>,
     mode: Mode,
@@ -99,7 +103,7 @@ fn resolve(
         operations.extend(document.map(|document| routes::read(document, &mut problems)).unwrap_or_default());
         complete &= problems.count() == before;
     }
-    let routes = routes::resolve(&operations, &policies, &mut problems);
+    let routes = routes::resolve(&operations, folder, &policies, &mut problems);
     let login = policies.resolve(&routes::Known::new(&operations, complete), &mut problems, &mut notes);
     if mode == Mode::Check
         && let Some(login) = &login
@@ -164,9 +168,12 @@ fn note_secrets(node: &Node, problems: &Problems, notes: &mut Vec<String>) {
     match &node.kind {
         Kind::Object(members) => {
             for member in members {
-                if SECRETS.contains(&member.name.as_str()) && member.value.is_written_text() {
+                let is_secret = SECRETS.contains(&member.name.as_str())
+                    || member.value.as_text().is_some_and(client_certificate::holds_private_key);
+                if is_secret && member.value.is_written_text() {
                     notes.push(format!(
-                        "policies.json:{}: `{}` is written out: keep it in a variable and write `$env(NAME)`",
+                        "{}:{}: `{}` is written out: keep it in a variable and write `$env(NAME)`",
+                        problems.file_name(member.place),
                         problems.line_of(member.place),
                         member.name
                     ));

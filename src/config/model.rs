@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use super::claim_path::ClaimPath;
+pub use super::client_certificate::ClientCertificate;
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
 use crate::oauth::scope::ScopeSet;
@@ -330,6 +331,8 @@ pub struct ProxyOptions {
     pub upstream: Url,
     /// Host and port to dial instead of the upstream's; empty for its own.
     pub addresses: Vec<Authority>,
+    /// Shown to an upstream that asks for one.
+    pub client_certificate: Option<ClientCertificate>,
     pub forward_search: bool,
     pub follow_redirects: bool,
     /// Serves without a login policy.

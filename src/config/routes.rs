@@ -1,5 +1,6 @@
 //! `*.oas.json`: the MCP routes and the rules between them and the policies (gateway.md §2, §10).
 
+use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
@@ -8,14 +9,14 @@ use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
 use super::policies::{Policies, Role, check_module};
-use super::{addresses, raw, schema};
+use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
 
 const METHODS: [&str; 4] = ["post", "get", "get,post", "get,post,delete"];
 const ROUTE_KEYS: [&str; 2] = ["x-zuplo-route", "x-doorward-route"];
 const HANDLER: &str = "McpProxyHandler";
 /// Options of later versions.
-const LATER_OPTIONS: [&str; 2] = ["mtlsCertificate", "registry"];
+const LATER_OPTIONS: [&str; 1] = ["registry"];
 /// Paths of the gateway itself (gateway.md §4); a trailing slash takes everything below.
 const OWN_PATHS: [&str; 14] = [
     "/.well-known/",
@@ -216,7 +217,12 @@ fn collides(path: &str, own: &str) -> bool {
 }
 
 /// The routes, typed, after the rules between them.
-pub(super) fn resolve(operations: &[Operation], policies: &Policies, problems: &mut Problems) -> Vec<Route> {
+pub(super) fn resolve(
+    operations: &[Operation],
+    folder: &Path,
+    policies: &Policies,
+    problems: &mut Problems,
+) -> Vec<Route> {
     check_unique(operations, problems);
     operations
         .iter()
@@ -224,7 +230,7 @@ pub(super) fn resolve(operations: &[Operation], policies: &Policies, problems: &
             check_policies(operation, policies, problems);
             let cors = operation.settings.as_ref().and_then(|settings| settings.cors_policy.as_deref());
             let cors = policies.cors.of_route(cors, operation.find(&["corsPolicy"]).place, problems);
-            let proxy = proxy(operation, problems)?;
+            let proxy = proxy(operation, folder, problems)?;
             Some(Route {
                 cors,
                 operation_id: operation.id.clone()?,
@@ -365,14 +371,20 @@ fn check_one_login(operation: &Operation, settings: &raw::RouteSettings, policie
     }
 }
 
-fn proxy(operation: &Operation, problems: &mut Problems) -> Option<ProxyOptions> {
+fn proxy(operation: &Operation, folder: &Path, problems: &mut Problems) -> Option<ProxyOptions> {
     let raw = operation.settings.as_ref()?.handler.as_ref()?.options.as_ref()?;
     let node = operation.find(&["handler", "options", "rewritePattern"]);
     let upstream = upstream(raw.rewrite_pattern.as_deref()?, node.place, problems)?;
     let listed = operation.find(&["handler", "options", "addresses"]);
     let addresses = raw.addresses.as_deref().map(|names| addresses::resolve(names, &upstream, &listed, problems));
+    let certificate = operation.find(&["handler", "options", "mtlsCertificate"]);
+    let client_certificate = raw
+        .mtls_certificate
+        .as_deref()
+        .and_then(|text| client_certificate::resolve(text, folder, &upstream, &certificate, problems));
     Some(ProxyOptions {
         addresses: addresses.unwrap_or_default(),
+        client_certificate,
         upstream,
         forward_search: raw.forward_search,
         follow_redirects: raw.follow_redirects,

@@ -9,13 +9,14 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
+use rustls::client::Resumption;
 use url::Url;
 
 use super::addresses::{self, Address};
 use super::body::RequestBody;
 use super::error::ProxyError;
 use super::pool::{Answer, SendError};
-use crate::config::model::ProxyOptions;
+use crate::config::model::{ClientCertificate, ProxyOptions};
 
 /// How many redirects on the same origin are followed, with `followRedirects`.
 const MAX_REDIRECTS: usize = 5;
@@ -23,6 +24,17 @@ const MAX_REDIRECTS: usize = 5;
 /// The trust roots for upstreams: the platform's, and the operator's own.
 #[derive(Clone)]
 pub struct UpstreamTls(pub Arc<rustls::ClientConfig>);
+
+impl UpstreamTls {
+    /// Shows `certificate` to upstreams that ask for one. Sessions are not resumed across certificates: a resumed one
+    /// is that of the certificate it began with (RFC 8446 §2.2).
+    fn showing(&self, certificate: &ClientCertificate) -> Self {
+        let mut config = (*self.0).clone();
+        config.client_auth_cert_resolver = certificate.resolver();
+        config.resumption = Resumption::default();
+        Self(Arc::new(config))
+    }
+}
 
 /// A prepared upstream.
 pub struct Upstream {
@@ -43,8 +55,9 @@ impl Upstream {
         let mut audience = url.clone();
         audience.set_query(None);
         let uri = as_uri(&url);
+        let tls = options.client_certificate.as_ref().map_or_else(|| tls.clone(), |shown| tls.showing(shown));
         let address =
-            |name: String, dialled: Option<Authority>| Address::new(name, &uri, dialled, options.connect_timeout, tls);
+            |name: String, dialled: Option<Authority>| Address::new(name, &uri, dialled, options.connect_timeout, &tls);
         let addresses = if options.addresses.is_empty() {
             vec![address(own_address(&url), None)]
         } else {

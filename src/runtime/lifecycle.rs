@@ -207,6 +207,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             proxy: ProxyOptions {
                 upstream: demo.url().clone(),
                 addresses: Vec::new(),
+                client_certificate: None,
                 forward_search: true,
                 follow_redirects: false,
                 public: false,

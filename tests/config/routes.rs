@@ -399,12 +399,12 @@ fn outbound_policies_are_not_supported_yet() {
 #[test]
 fn options_of_later_versions_say_so() {
     assert_snapshot!(with_items(r##""/mcp/a": {"get,post": {"operationId": "a", "x-zuplo-route": {"handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp",
-"mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}"##), @r#"
-    error: `mtlsCertificate` is not supported yet in this version
+"registry": "x"}}, "policies": {"inbound": ["workos"]}}}}"##), @r#"
+    error: `registry` is not supported yet in this version
      --> config/routes.oas.json:3:1
       |
-    3 | "mtlsCertificate": "x"}}, "policies": {"inbound": ["workos"]}}}}
-      | ^^^^^^^^^^^^^^^^^
+    3 | "registry": "x"}}, "policies": {"inbound": ["workos"]}}}}
+      | ^^^^^^^^^^
       = help: leave it out
 
     1 problem in the configuration

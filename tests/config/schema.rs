@@ -121,6 +121,7 @@ const ROUTE_OPTIONS: &[&str] = &[
     "inbound",
     "rewritePattern",
     "addresses",
+    "mtlsCertificate",
     "forwardSearch",
     "followRedirects",
     "public",

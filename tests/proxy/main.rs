@@ -13,6 +13,7 @@ mod metrics;
 mod passing;
 mod sessions;
 mod streams;
+mod tls;
 mod upstream;
 mod wire;
 mod world;

@@ -17,6 +17,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -57,23 +58,35 @@ impl World {
     }
 
     pub async fn with_keys(upstream: &str, handler: &Value, gateway: &Value, keys: Arc<Keys>) -> Self {
-        Self::start(upstream, handler, gateway, keys, 10_000).await
+        Self::start(upstream, [handler, handler], gateway, keys, 10_000, RootCertStore::empty()).await
+    }
+
+    /// Trusts upstreams by `roots`; the routes have options of their own.
+    pub async fn with_roots(upstream: &str, handlers: [&Value; 2], roots: RootCertStore) -> Self {
+        let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
+        Self::start(upstream, handlers, &json!({}), keys, 10_000, roots).await
     }
 
     /// With so many calls and streams open at most.
     pub async fn with_streams(upstream: &str, handler: &Value, gateway: &Value, max_streams: usize) -> Self {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
-        Self::start(upstream, handler, gateway, keys, max_streams).await
+        Self::start(upstream, [handler, handler], gateway, keys, max_streams, RootCertStore::empty()).await
     }
 
-    async fn start(upstream: &str, handler: &Value, gateway: &Value, keys: Arc<Keys>, max_streams: usize) -> Self {
+    async fn start(
+        upstream: &str,
+        handlers: [&Value; 2],
+        gateway: &Value,
+        keys: Arc<Keys>,
+        max_streams: usize,
+        roots: RootCertStore,
+    ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite://{}", folder.path().join("p.db").display())).await.unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
         let revocations = Arc::new(Revocations::default());
-        let config = config(&folder, upstream, handler, gateway);
-        let roots = rustls::RootCertStore::empty();
+        let config = config(&folder, upstream, handlers, gateway);
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let metrics: Arc<Metrics> = Arc::default();
         let parts = ProxyParts {
@@ -180,7 +193,7 @@ async fn accept(listener: TcpListener, proxy: Arc<Proxy>, origin: Arc<str>) {
     }
 }
 
-fn config(folder: &TempDir, upstream: &str, handler: &Value, gateway: &Value) -> GatewayConfig {
+fn config(folder: &TempDir, upstream: &str, handlers: [&Value; 2], gateway: &Value) -> GatewayConfig {
     let path = folder.path().join("config");
     std::fs::create_dir_all(&path).unwrap();
     let policies = json!({ "policies": [{
@@ -190,10 +203,10 @@ fn config(folder: &TempDir, upstream: &str, handler: &Value, gateway: &Value) ->
             "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_CLIENT_SECRET)", "gateway": gateway,
         } },
     }] });
-    let mut options = handler.clone();
-    options["rewritePattern"] = upstream.into();
-    let inbound = if options["public"] == true { json!([]) } else { json!(["login"]) };
-    let route = |slug: &str| {
+    let route = |slug: &str, handler: &Value| {
+        let mut options = handler.clone();
+        options["rewritePattern"] = upstream.into();
+        let inbound = if options["public"] == true { json!([]) } else { json!(["login"]) };
         json!({ "post": {
             "operationId": slug,
             "x-zuplo-route": {
@@ -206,7 +219,7 @@ fn config(folder: &TempDir, upstream: &str, handler: &Value, gateway: &Value) ->
     let routes = json!({
         "openapi": "3.1.0",
         "info": { "title": "t", "version": "1" },
-        "paths": { "/mcp/one": route("one"), "/mcp/two": route("two") },
+        "paths": { "/mcp/one": route("one", handlers[0]), "/mcp/two": route("two", handlers[1]) },
     });
     std::fs::write(path.join("policies.json"), policies.to_string()).unwrap();
     std::fs::write(path.join("routes.oas.json"), routes.to_string()).unwrap();

@@ -105,6 +105,9 @@ pub struct McpProxy {
     /// Where the endpoint runs, as `HOST` or `HOST:PORT`, if not at the host of `rewritePattern`. With several, a session
     /// stays where it began, and other calls go to the same one for the same person and client.
     pub addresses: Option<Vec<String>>,
+    /// The certificate that the gateway shows the endpoint: the path of a PEM file, from the config folder on, with the
+    /// certificate, its chain and the private key, or such PEM itself, written as `$env(NAME)`.
+    pub mtls_certificate: Option<String>,
     /// Passes the query of a request on.
     pub forward_search: bool,
     /// Follows redirects of the upstream, on its own origin only.
@@ -131,6 +134,7 @@ impl Default for McpProxy {
         Self {
             rewrite_pattern: None,
             addresses: None,
+            mtls_certificate: None,
             forward_search: true,
             follow_redirects: false,
             public: false,
