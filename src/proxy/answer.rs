@@ -129,7 +129,12 @@ impl Body for UpstreamBody {
         if self.ended {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let mut frame = Pin::new(&mut self.inner).poll_frame(cx);
+        while matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers()) {
+            // Nobody strips them as headers are, so they may not say what a header may not (RFC 9110 §6.5.1).
+            frame = Pin::new(&mut self.inner).poll_frame(cx);
+        }
+        match frame {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.pass(frame)),
             Poll::Ready(None) => {
                 self.ended = true;

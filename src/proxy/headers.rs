@@ -47,6 +47,7 @@ fn is_for_the_upstreams_side(name: &str) -> bool {
             | "proxy-authenticate"
             | "proxy-connection"
             | "te"
+            | "trailer"
             | "transfer-encoding"
             | "upgrade"
             // The upstream's cookies and challenges are for the gateway, not for the client.

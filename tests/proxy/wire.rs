@@ -209,6 +209,46 @@ async fn what_a_client_says_in_trailers_stays_behind() {
     assert!(sent.ends_with("2\r\n{}\r\n0\r\n\r\n"), "{sent}");
 }
 
+// PROX-2, PROX-4
+#[tokio::test]
+async fn what_an_upstream_says_in_trailers_stays_behind_and_its_connection_is_kept() {
+    let upstream = Upstream::start(|_| async {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("set-cookie", "a=b".parse().unwrap());
+        trailers.insert("x-sum", "1".parse().unwrap());
+        let frames = [Frame::data(Bytes::from("{}")), Frame::trailers(trailers)];
+        let frames = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
+        let answer = http::Response::builder().header("trailer", "set-cookie, x-sum");
+        answer.header("content-type", "application/json").body(StreamBody::new(frames).boxed_unsync()).unwrap()
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    for _ in 0..2 {
+        let lines = "TE: trailers\r\nContent-Length: 2\r\nConnection: close\r\n";
+        let answer = heard(&world, format!("{}{{}}", head(&world, lines)).as_bytes(), |_| false).await;
+        assert_eq!(statuses(&answer), ["200"], "{answer}");
+        assert!(!answer.contains("set-cookie") && !answer.contains("x-sum"), "{answer}");
+        assert!(answer.ends_with("2\r\n{}\r\n0\r\n\r\n"), "{answer}");
+    }
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::post(world.url("one"))
+        .header("authorization", format!("Bearer {}", world.token("one")))
+        .header("te", "trailers")
+        .body(http_body_util::Full::new(Bytes::from("{}")))
+        .unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert!(!answer.headers().contains_key("trailer"));
+    let body = answer.into_body().collect().await.unwrap();
+    assert!(body.trailers().is_none());
+    assert_eq!(body.to_bytes(), "{}");
+    assert_eq!(upstream.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [1, 1, 1]);
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
+
 // PROX-3, PROX-4
 #[tokio::test]
 async fn http2_by_prior_knowledge_is_served_like_http1_with_the_same_headers() {
