@@ -95,6 +95,39 @@ async function callWithProgress(client, names) {
   check(progress >= 2, `${request.name} reports progress while it runs (${progress} notifications)`);
 }
 
+const call = (client, name, args, more = {}) =>
+  options.sdk === 'v1'
+    ? client.callTool({ name, arguments: args }, undefined, more)
+    : client.callTool({ name, arguments: args }, more);
+
+/** Each notification arrives while the tool waits for it to be seen: none is held back (STRM-1). */
+async function seeProgressOneByOne(client) {
+  const [key, numbers, acknowledged] = [randomUUID(), [], []];
+  const onprogress = ({ progress }) => {
+    numbers.push(progress);
+    acknowledged.push(call(client, 'acknowledge', { key, reached: progress }));
+  };
+  const result = await call(client, 'step', { key, to: 3 }, { onprogress });
+  await Promise.all(acknowledged);
+  check(textOf(result) === 'seen 3', `step ends once each step was seen: ${textOf(result)}`);
+  check(numbers.join() === '1,2,3', `progress arrives one by one (${numbers})`);
+}
+
+/** A call that its client gives up ends at the upstream (STRM-4). */
+async function cancelAndSee(client) {
+  const [key, giveUp] = [randomUUID(), new AbortController()];
+  const onprogress = () => giveUp.abort('enough');
+  const outcome = await call(client, 'hang', { key }, { onprogress, signal: giveUp.signal }).catch((error) => error);
+  check(outcome instanceof Error || outcome === 'enough', `the given up call rejects (${outcome})`);
+  check(/true/.test(textOf(await call(client, 'was_cancelled', { key }))), 'the upstream saw the cancellation');
+}
+
+/** The server closes the stream of a call; the client comes back with Last-Event-ID and gets the answer (STRM-5). */
+async function resume(client) {
+  const result = await call(client, 'test_reconnection', {});
+  check(!result.isError && textOf(result), `a dropped stream is resumed: ${textOf(result)}`);
+}
+
 try {
   const first = await connect();
   check(!first, 'the first request is refused and starts the login');
@@ -107,6 +140,11 @@ try {
 
   const names = await callTools(client, 'first');
   await callWithProgress(client, names);
+  if (names.includes('step')) {
+    await seeProgressOneByOne(client);
+    await cancelAndSee(client);
+    await resume(client);
+  }
   if (Number(options.wait) > 0) {
     const before = provider.tokens();
     await new Promise((done) => setTimeout(done, Number(options.wait) * 1000));

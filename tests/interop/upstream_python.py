@@ -4,7 +4,7 @@
 
 Speaks 2025-11-25 (with sessions and resumable streams) and 2026-07-28 (stateless). It has
 
-- `echo`, `count` (progress) and `whoami` (the identity headers it received; it fails when the client's
+- `echo`, `count` (progress), `step` and `acknowledge` (progress that waits to be seen), `hang` and `was_cancelled`, and `whoami` (the identity headers it received; it fails when the client's
   own token came through, PROX: the token never goes upstream), which the client journeys call;
 - what the scenarios of @modelcontextprotocol/conformance ask a server for, under the names they ask for.
 """
@@ -66,6 +66,49 @@ async def count(to: int, ctx: Context) -> str:
         await ctx.report_progress(reached, to, f"{reached} of {to}")
         await asyncio.sleep(0.05)
     return f"Counted to {to}"
+
+
+seen: dict[str, asyncio.Event] = {}
+cancelled: set[str] = set()
+
+
+@server.tool()
+async def step(key: str, to: int, ctx: Context) -> str:
+    """Tells its progress, and goes on only once the client has said that it saw it (STRM-1)."""
+    for reached in range(1, to + 1):
+        event = seen.setdefault(f"{key} {reached}", asyncio.Event())
+        await ctx.report_progress(reached, to, f"{reached} of {to}")
+        await asyncio.wait_for(event.wait(), 20)
+    return f"seen {to}"
+
+
+@server.tool()
+async def acknowledge(key: str, reached: int) -> str:
+    """Lets `step` go on."""
+    seen.setdefault(f"{key} {reached}", asyncio.Event()).set()
+    return "ok"
+
+
+@server.tool()
+async def hang(key: str, ctx: Context) -> str:
+    """Tells its progress once and works on until it is cancelled, and remembers that (STRM-4)."""
+    try:
+        await ctx.report_progress(1, 2, "working")
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        cancelled.add(key)
+        raise
+    return "done"
+
+
+@server.tool()
+async def was_cancelled(key: str) -> bool:
+    """Whether `hang` was cancelled; waits a while for it."""
+    for _ in range(200):
+        if key in cancelled:
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 @server.tool()
