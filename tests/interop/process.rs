@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
@@ -89,6 +89,13 @@ impl Drop for Running {
 
 /// Runs a script to its end and gives what it printed; stops the test when it fails or takes too long.
 pub fn run(name: &str, command: &mut Command, limit: Duration) -> String {
+    let (status, stdout, stderr) = run_to_end(name, command, limit);
+    assert!(status.success(), "{name} failed ({status})\n{}\n{}", tail(&stderr), tail(&stdout));
+    stdout
+}
+
+/// Runs a program that may fail: its status, and what it wrote to each output. Stops the test when it takes too long.
+pub fn run_to_end(name: &str, command: &mut Command, limit: Duration) -> (ExitStatus, String, String) {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -111,11 +118,10 @@ pub fn run(name: &str, command: &mut Command, limit: Duration) -> String {
     };
     let stdout = stdout.join().unwrap_or_default();
     let stderr = stderr.join().unwrap_or_default();
-    match status {
-        Some(status) if status.success() => stdout,
-        Some(status) => panic!("{name} failed ({status})\n{}\n{}", tail(&stderr), tail(&stdout)),
-        None => panic!("{name} took more than {limit:?}\n{}\n{}", tail(&stderr), tail(&stdout)),
-    }
+    let Some(status) = status else {
+        panic!("{name} took more than {limit:?}\n{}\n{}", tail(&stderr), tail(&stdout));
+    };
+    (status, stdout, stderr)
 }
 
 fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {

@@ -1,8 +1,8 @@
 """An MCP server for the gateway to stand in front of, made with the official Python SDK.
 
-    python upstream_python.py PORT
+    python upstream_python.py PORT [stateless]
 
-Speaks 2025-11-25 (with sessions and resumable streams) and 2026-07-28 (stateless). It has
+Speaks 2025-11-25 (with sessions and resumable streams, unless `stateless`) and 2026-07-28 (stateless). It has
 
 - `echo`, `count` (progress), `step` and `acknowledge` (progress that waits to be seen), `hang` and `was_cancelled`, and `whoami` (the identity headers it received; it fails when the client's
   own token came through, PROX: the token never goes upstream), which the client journeys call;
@@ -507,4 +507,7 @@ class Events(EventStore):
 
 
 if __name__ == "__main__":
-    server.run("streamable-http", port=int(sys.argv[1]), event_store=Events(), retry_interval=100)
+    if sys.argv[2:] == ["stateless"]:
+        server.run("streamable-http", port=int(sys.argv[1]), stateless_http=True)
+    else:
+        server.run("streamable-http", port=int(sys.argv[1]), event_store=Events(), retry_interval=100)

@@ -33,8 +33,8 @@ pub struct World {
     gateway: Running,
     /// `http://localhost:PORT`
     pub origin: String,
-    /// The upstream of `/mcp/python`, straight.
-    pub python_upstream: String,
+    /// Slug and URL of every upstream, straight.
+    upstream_urls: Vec<(&'static str, String)>,
     _provider: Running,
     _upstreams: Vec<Running>,
     _folder: TempDir,
@@ -47,21 +47,27 @@ pub struct Setup {
     pub gateway_options: Value,
     /// Further arguments of `serve`.
     pub arguments: Vec<String>,
+    /// Slugs of the upstreams that run instead of [`USUAL`].
+    pub upstreams: Option<Vec<&'static str>>,
 }
 
+/// The upstreams that run when a test names none: `python` (sessions and stateless), `everything` (sessions only).
+const USUAL: [&str; 2] = ["python", "everything"];
+
 impl World {
-    /// `doorward serve` with `/mcp/python` (sessions and stateless) and `/mcp/everything` (sessions only).
+    /// `doorward serve` with a route `/mcp/SLUG` for each upstream.
     pub fn serve(login: Login, setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         let origin = format!("http://localhost:{port}");
         let (provider, told) = start_provider(login, folder.path(), &origin);
         let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret").to_owned();
-        let (upstreams, python_upstream, everything) = start_upstreams(folder.path());
+        let slugs = setup.upstreams.unwrap_or_else(|| USUAL.to_vec());
+        let (upstreams, upstream_urls) = start_upstreams(folder.path(), &slugs);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         write(&config.join("policies.json"), &policies(Some((login, &told)), &setup.gateway_options));
-        write(&config.join("routes.oas.json"), &routes(&[("python", &python_upstream), ("everything", &everything)]));
+        write(&config.join("routes.oas.json"), &routes(&upstream_urls));
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
         command
@@ -77,12 +83,18 @@ impl World {
             .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
             .args(setup.arguments);
         let gateway = start_gateway(folder.path(), &mut command, port);
-        Self { gateway, origin, python_upstream, _provider: provider, _upstreams: upstreams, _folder: folder }
+        Self { gateway, origin, upstream_urls, _provider: provider, _upstreams: upstreams, _folder: folder }
     }
 
     /// The MCP endpoint of a route.
     pub fn mcp_url(&self, slug: &str) -> String {
         format!("{}/mcp/{slug}", self.origin)
+    }
+
+    /// The MCP endpoint of an upstream, straight.
+    pub fn upstream_url(&self, slug: &str) -> &str {
+        let found = self.upstream_urls.iter().find(|(name, _)| *name == slug);
+        &found.expect("an upstream that runs").1
     }
 
     /// Checks that the gateway asked the provider again about the person, and understood its answer.
@@ -109,25 +121,25 @@ impl Dev {
     /// With the upstreams of [`World`], options of the login policy's `gateway`, and nobody to click.
     pub fn auto_approving(gateway_options: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (upstreams, python, everything) = start_upstreams(folder.path());
+        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         write(&config.join("policies.json"), &policies(None, gateway_options));
-        write(&config.join("routes.oas.json"), &routes(&[("python", &python), ("everything", &everything)]));
+        write(&config.join("routes.oas.json"), &routes(&urls));
         Self::run(folder, upstreams, &["--auto-approve"])
     }
 
     /// With the upstreams of [`World`], whose routes pages of `origin` may call.
     pub fn for_pages_of(origin: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (upstreams, python, everything) = start_upstreams(folder.path());
+        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         let mut policies = policies(None, &json!({ "accessTokenTtlSeconds": 600 }));
         policies["corsPolicies"] = json!([{ "name": "pages", "allowedOrigins": [origin] }]);
         write(&config.join("policies.json"), &policies);
-        let mut routes = routes(&[("python", &python), ("everything", &everything)]);
-        for slug in ["python", "everything"] {
+        let mut routes = routes(&urls);
+        for slug in USUAL {
             routes["paths"][format!("/mcp/{slug}")]["get,post"]["x-zuplo-route"]["corsPolicy"] = json!("pages");
         }
         write(&config.join("routes.oas.json"), &routes);
@@ -179,8 +191,7 @@ fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value)
     let mut command = match login {
         Login::Emulator => node("emulator.mjs"),
         Login::Double => {
-            let examples = Path::new(env!("CARGO_BIN_EXE_doorward")).with_file_name("examples");
-            let mut double = Command::new(examples.join("fake_workos"));
+            let mut double = example("fake_workos");
             double.args(["--port", "0"]);
             double
         }
@@ -194,22 +205,42 @@ fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value)
     (running, serde_json::from_str(&line).expect("one line of JSON"))
 }
 
-fn start_upstreams(folder: &Path) -> (Vec<Running>, String, String) {
-    let (python_port, everything_port) = (free_port(), free_port());
-    let mut upstreams = vec![
-        Running::start("upstream-python", folder, python("upstream_python.py").arg(python_port.to_string())),
-        Running::start(
-            "upstream-everything",
-            folder,
-            node("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
-                .arg("streamableHttp")
-                .env("PORT", everything_port.to_string()),
-        ),
-    ];
-    for (upstream, port) in upstreams.iter_mut().zip([python_port, everything_port]) {
-        upstream.wait_until(|| TcpStream::connect(("localhost", port)).is_ok());
+/// The upstreams of these slugs, and where each is.
+fn start_upstreams(folder: &Path, slugs: &[&'static str]) -> (Vec<Running>, Vec<(&'static str, String)>) {
+    let ports: Vec<_> = slugs.iter().map(|_| free_port()).collect();
+    let mut upstreams: Vec<_> = slugs
+        .iter()
+        .zip(&ports)
+        .map(|(slug, port)| Running::start(&format!("upstream-{slug}"), folder, &mut upstream(slug, *port)))
+        .collect();
+    for (upstream, port) in upstreams.iter_mut().zip(&ports) {
+        upstream.wait_until(|| TcpStream::connect(("localhost", *port)).is_ok());
     }
-    (upstreams, format!("http://localhost:{python_port}/mcp"), format!("http://localhost:{everything_port}/mcp"))
+    let urls = slugs.iter().zip(ports).map(|(slug, port)| (*slug, format!("http://localhost:{port}/mcp"))).collect();
+    (upstreams, urls)
+}
+
+fn upstream(slug: &str, port: u16) -> Command {
+    let port = port.to_string();
+    let mut command = match slug {
+        "python" | "python-stateless" => python("upstream_python.py"),
+        "everything" => node("node_modules/@modelcontextprotocol/server-everything/dist/index.js"),
+        "rmcp" | "rmcp-stateless" => example("rmcp_upstream"),
+        _ => panic!("there is no upstream {slug}"),
+    };
+    match slug {
+        "python" => command.arg(port),
+        "python-stateless" => command.args([&port, "stateless"]),
+        "everything" => command.arg("streamableHttp").env("PORT", port),
+        "rmcp" => command.args(["--port", &port]),
+        _ => command.args(["--port", &port, "--stateless"]),
+    };
+    command
+}
+
+/// A program of `examples/`, which `./test` builds.
+fn example(name: &str) -> Command {
+    Command::new(Path::new(env!("CARGO_BIN_EXE_doorward")).with_file_name("examples").join(name))
 }
 
 /// Without a provider, `dev` lets the development login stand in.
@@ -257,7 +288,7 @@ fn login_policy(policy_type: &str, export: &str, options: &Value) -> Value {
     })
 }
 
-fn routes(upstreams: &[(&str, &str)]) -> Value {
+fn routes(upstreams: &[(&'static str, String)]) -> Value {
     let paths: serde_json::Map<_, _> = upstreams
         .iter()
         .map(|(slug, upstream)| {
