@@ -44,3 +44,4 @@ mod session_sync;
 mod storage;
 mod token;
 mod uniform;
+mod upstream_tls;

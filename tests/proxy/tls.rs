@@ -116,7 +116,7 @@ async fn routes_to_one_upstream_each_show_their_own_certificate() {
     }
 }
 
-// PROX-3
+// gateway.md §1: `--outbound-ca-file`
 #[tokio::test]
 async fn an_upstream_on_https_is_trusted_by_the_roots_alone() {
     let authority = Authority::new();
@@ -129,7 +129,7 @@ async fn an_upstream_on_https_is_trusted_by_the_roots_alone() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
-// PROX-3, PROX-4, STRM-4
+// PROX-4, STRM-4
 #[tokio::test]
 async fn calls_share_one_connection_of_http2_and_one_that_is_given_up_leaves_it_to_the_others() {
     let authority = Authority::new();
