@@ -11,7 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::config::{self, Diagnostics, Env, Flags, Loaded, Mode};
+use crate::config::{self, ClientCertificate, Diagnostics, Env, Flags, Loaded, Mode};
 use crate::crypto::KeyMaterial;
 use crate::runtime::MetricsListen;
 use crate::telemetry::LogFormat;
@@ -130,7 +130,13 @@ pub fn load(
 ) -> Result<Loaded, Diagnostics> {
     let flags = folderless.flags(env);
     let empty = mode == Mode::Dev && !folder.is_dir();
-    if flags.replace_folder() || empty { config::from_flags(&flags, mode) } else { config::load(folder, env, mode) }
+    if flags.replace_folder() || empty {
+        return config::from_flags(&flags, mode);
+    }
+    let loaded = config::load(folder, env, mode)?;
+    let certificates = loaded.config.routes.iter().filter_map(|route| route.proxy.client_certificate.as_ref());
+    certificates.filter_map(ClientCertificate::file).for_each(warn_if_others_can_read);
+    Ok(loaded)
 }
 
 /// The keys of `--secret-key` and `--secret-key-file`, in that order.

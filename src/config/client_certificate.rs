@@ -3,7 +3,7 @@
 //! Certificate chain and private key stand in one PEM text: a file, or a variable. What is wrong is said without a
 //! byte of either.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::InconsistentKeys;
@@ -19,7 +19,10 @@ use super::document::Node;
 
 /// A certificate chain with the private key of its first certificate; the key is never shown.
 #[derive(Clone)]
-pub struct ClientCertificate(Arc<SingleCertAndKey>);
+pub struct ClientCertificate {
+    shown: Arc<SingleCertAndKey>,
+    file: Option<PathBuf>,
+}
 
 impl std::fmt::Debug for ClientCertificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,7 +33,7 @@ impl std::fmt::Debug for ClientCertificate {
 impl ClientCertificate {
     /// # Errors
     /// What is wrong with the text, as the rest of a sentence.
-    fn from_pem(pem: &[u8]) -> Result<Self, &'static str> {
+    fn from_pem(pem: &[u8], file: Option<PathBuf>) -> Result<Self, &'static str> {
         let chain: Vec<_> =
             CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| "cannot be read")?;
         if chain.is_empty() {
@@ -45,13 +48,19 @@ impl ClientCertificate {
             rustls::Error::InvalidCertificate(_) => "holds a first certificate that cannot be read",
             _ => "holds a private key of a kind that cannot be used",
         })?;
-        Ok(Self(Arc::new(certified.into())))
+        Ok(Self { shown: Arc::new(certified.into()), file })
     }
 
     /// Shows this certificate to whoever asks for one.
     #[must_use]
     pub fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
-        Arc::<SingleCertAndKey>::clone(&self.0)
+        Arc::<SingleCertAndKey>::clone(&self.shown)
+    }
+
+    /// Where it was read, if a file holds it.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 
@@ -74,11 +83,12 @@ pub(super) fn resolve(
             .help("give an https URL there, or leave the certificate out");
         return None;
     }
-    let pem = if text.contains("-----BEGIN ") {
-        Zeroizing::new(text.as_bytes().to_vec())
+    let (pem, file) = if text.contains("-----BEGIN ") {
+        (Zeroizing::new(text.as_bytes().to_vec()), None)
     } else {
-        match std::fs::read(folder.join(text)) {
-            Ok(pem) => Zeroizing::new(pem),
+        let file = folder.join(text);
+        match std::fs::read(&file) {
+            Ok(pem) => (Zeroizing::new(pem), Some(file)),
             Err(error) => {
                 let message = format!("the file that `mtlsCertificate` names cannot be read: {}", error.kind());
                 problems
@@ -88,7 +98,7 @@ pub(super) fn resolve(
             }
         }
     };
-    match ClientCertificate::from_pem(&pem) {
+    match ClientCertificate::from_pem(&pem, file) {
         Ok(certificate) => Some(certificate),
         Err(wrong) => {
             problems

@@ -44,7 +44,9 @@ fn certificate_and_key_come_from_a_file_or_a_variable_and_are_never_shown() {
     let reversed = key.clone() + &made.cert.pem();
     for pem in [pem(&made), reversed] {
         let file = with_file(&pem);
-        assert!(has_certificate(file.load(SECRET, Mode::Serve)));
+        let loaded = file.load(SECRET, Mode::Serve).unwrap();
+        let certificate = loaded.config.routes[0].proxy.client_certificate.as_ref().unwrap();
+        assert_eq!(certificate.file(), Some(file.project().join("config/gateway.pem").as_path()));
         let variable = project("https", r#""$env(CERTIFICATE)""#);
         let variables = [SECRET[0], ("CERTIFICATE", pem.as_str())];
         assert!(has_certificate(variable.load(&variables, Mode::Serve)));
