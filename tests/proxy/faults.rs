@@ -345,3 +345,23 @@ async fn connections_that_an_upstream_closed_meanwhile_cost_no_call() {
         assert_eq!(upstream.requests(), round);
     }
 }
+
+// LIM-7
+#[tokio::test]
+async fn an_upstream_that_is_a_black_hole_delays_no_other_route() {
+    // Takes connections, and never a byte of what comes over them.
+    let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lost = json!({ "rewritePattern": format!("http://{}/mcp", hole.local_addr().unwrap()) });
+    let upstream = Upstream::ok().await;
+    let world = World::with_roots(&upstream.url(), [&lost, &json!({})], rustls::RootCertStore::empty()).await;
+    let (one, two) = (world.token("one"), world.token("two"));
+    let waiting: Vec<_> = (0..40)
+        .map(|_| tokio::spawn(world.client.post(world.url("one")).bearer_auth(&one).body("{}").send()))
+        .collect();
+    for _ in 0..20 {
+        let call = world.client.post(world.url("two")).bearer_auth(&two).body("{}").send();
+        assert_eq!(tokio::time::timeout(HANG, call).await.expect("it is served").unwrap().status(), 200);
+    }
+    assert!(waiting.iter().all(|call| !call.is_finished()), "the others still wait for theirs");
+    drop(waiting);
+}

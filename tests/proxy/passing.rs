@@ -69,6 +69,65 @@ async fn the_golden_set_of_headers_crosses_and_no_other() {
     assert_eq!(reached, expected);
 }
 
+// PROX-3, PROX-7, STRM-1
+#[tokio::test]
+async fn the_golden_set_of_answer_headers_crosses_and_no_other() {
+    let kept = [
+        ("content-type", "application/json"),
+        ("cache-control", "no-cache"),
+        ("content-language", "en"),
+        ("etag", "\"1\""),
+        ("last-modified", "Sat, 21 Nov 2026 12:00:00 GMT"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("retry-after", "3"),
+        ("server-timing", "tool;dur=3"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("x-custom", "one"),
+        ("x-custom", "two"),
+    ];
+    let taken = [
+        ("set-cookie", "a=b"),
+        ("www-authenticate", "Basic"),
+        ("location", "https://evil.example/"),
+        ("access-control-allow-origin", "https://evil.example"),
+        ("access-control-allow-credentials", "true"),
+        ("strict-transport-security", "max-age=1"),
+        ("clear-site-data", "\"*\""),
+        ("refresh", "0; url=https://evil.example"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+    ];
+    let upstream = Upstream::start(move |_| async move {
+        let mut response = answer(200, "{}");
+        response.headers_mut().remove("content-type");
+        for (name, value) in kept.iter().chain(&taken) {
+            response.headers_mut().append(*name, value.parse().unwrap());
+        }
+        response
+    })
+    .await;
+    let world = World::new(&upstream.url()).await;
+    let response = world.post("{}").send().await.unwrap();
+    let mut reached: Vec<(&str, &str)> = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .filter(|(name, _)| *name != "date")
+        .collect();
+    reached.sort_unstable();
+    let exposed = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id";
+    let mut expected: Vec<(&str, &str)> = kept.to_vec();
+    expected.extend([
+        ("access-control-allow-origin", "*"),
+        ("access-control-expose-headers", exposed),
+        ("content-length", "2"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+        ("x-content-type-options", "nosniff"),
+    ]);
+    expected.sort_unstable();
+    assert_eq!(reached, expected);
+}
+
 // PROX-4
 #[tokio::test]
 async fn bodies_pass_byte_for_byte_in_both_directions() {

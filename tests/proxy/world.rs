@@ -61,7 +61,7 @@ impl World {
         Self::start(upstream, [handler, handler], gateway, keys, 10_000, RootCertStore::empty()).await
     }
 
-    /// Trusts upstreams by `roots`; the routes have options of their own.
+    /// Trusts upstreams by `roots`; the routes have options of their own, and may have a `rewritePattern`.
     pub async fn with_roots(upstream: &str, handlers: [&Value; 2], roots: RootCertStore) -> Self {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
         Self::start(upstream, handlers, &json!({}), keys, 10_000, roots).await
@@ -205,7 +205,9 @@ fn config(folder: &TempDir, upstream: &str, handlers: [&Value; 2], gateway: &Val
     }] });
     let route = |slug: &str, handler: &Value| {
         let mut options = handler.clone();
-        options["rewritePattern"] = upstream.into();
+        if options["rewritePattern"].is_null() {
+            options["rewritePattern"] = upstream.into();
+        }
         let inbound = if options["public"] == true { json!([]) } else { json!(["login"]) };
         json!({ "post": {
             "operationId": slug,
