@@ -14,3 +14,4 @@ mod operators;
 mod process;
 mod starting;
 mod stopping;
+mod tls;
