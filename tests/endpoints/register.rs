@@ -98,6 +98,11 @@ async fn registration_can_be_switched_off_or_gated_and_registered_clients_go_on(
     let gate = r#""initialAccessToken": "let-me-in-0123456789""#.to_owned();
     let gated = TestGateway::start_with(Options { gateway: gate, ..Options::default() }).await;
     assert_eq!(register(&gated, &json!({ "redirect_uris": [REDIRECT] })).await.status(), StatusCode::UNAUTHORIZED);
+    for wrong in ["let-me-in-0123456788", "let-me-in-012345678", "x"] {
+        let request = http().post(gated.url("/oauth/register")).bearer_auth(wrong);
+        let response = request.json(&json!({ "redirect_uris": [REDIRECT] })).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{wrong}");
+    }
     let request = http().post(gated.url("/oauth/register")).bearer_auth("let-me-in-0123456789");
     let response = request.json(&json!({ "redirect_uris": [REDIRECT] })).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
@@ -121,6 +126,27 @@ async fn a_registration_can_be_read_changed_and_deleted_by_whoever_holds_its_tok
         json!({ "client_name": "New name", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
     let changed: Value = http.put(url).bearer_auth(token).json(&changed).send().await.unwrap().json().await.unwrap();
     assert_eq!((&changed["client_name"], &changed["client_id"]), (&json!("New name"), &registered["client_id"]));
+    assert!(changed.get("client_secret").is_none(), "a public client is given no secret");
+
+    // Its own id may stand in the request. With another method of authentication comes a secret, which is good, and
+    // stays good when the registration is changed once more.
+    let id = registered["client_id"].as_str().unwrap();
+    let method = "client_secret_basic";
+    let body = json!({ "client_id": id, "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method });
+    let with_secret: Value = http.put(url).bearer_auth(token).json(&body).send().await.unwrap().json().await.unwrap();
+    let secret = with_secret["client_secret"].as_str().expect("a secret");
+    let again: Value = http.put(url).bearer_auth(token).json(&body).send().await.unwrap().json().await.unwrap();
+    assert!(again.get("client_secret").is_none(), "the secret at hand stays");
+    for (secret, status) in [(secret, StatusCode::OK), ("cs_wrong", StatusCode::UNAUTHORIZED)] {
+        let request = http
+            .post(gateway.url("/oauth/revoke"))
+            .basic_auth(id, Some(secret))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("token=rt_none");
+        assert_eq!(request.send().await.unwrap().status(), status, "{secret}");
+    }
+    let body = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
+    assert_eq!(http.put(url).bearer_auth(token).json(&body).send().await.unwrap().status(), StatusCode::OK);
 
     let other = json!({ "client_id": "dcr_other", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
     let mismatch = http.put(url).bearer_auth(token).json(&other).send().await.unwrap();
