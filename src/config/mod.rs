@@ -17,6 +17,7 @@ mod document;
 mod env;
 mod flags;
 mod gateway;
+mod login;
 pub mod model;
 mod oidc;
 mod policies;

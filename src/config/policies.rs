@@ -1,19 +1,21 @@
-//! `policies.json`: which policies there are, and which of them is the login (gateway.md §2, §3).
+//! `policies.json`: which policies there are, which of them is the login, and what the others make of the routes that
+//! name them (gateway.md §2, §3).
 
 use std::collections::BTreeSet;
 
 use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{AccessRules, BrowserLogin, LoginPolicy, LoginProvider};
+use super::login::{Login, LoginOptions, stand_in_credentials};
+use super::model::{AccessRules, LoginPolicy};
 use super::routes::Known;
-use super::{Mode, access, gateway, oidc, raw, schema, workos};
+use super::{Mode, access, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
-const OIDC: &str = "mcp-oauth-inbound";
+pub(super) const OIDC: &str = "mcp-oauth-inbound";
 
 /// The policy types of this version.
-const SUPPORTED: [&str; 3] = [WORKOS, OIDC, "mcp-access-inbound"];
+const SUPPORTED: &[&str] = &[WORKOS, OIDC, "mcp-access-inbound"];
 
 /// `policyType` and the `export` that belongs to it.
 const TYPES: &[(&str, &str)] = &[
@@ -45,8 +47,8 @@ const TYPES: &[(&str, &str)] = &[
 pub(super) enum Role {
     /// An MCP OAuth policy.
     Login,
-    /// `mcp-access-inbound`.
-    Access,
+    /// A policy that makes a [`Rule`].
+    Rule,
     /// Named, but with a problem of its own; nothing more can be said about routes that use it.
     Unusable,
 }
@@ -56,64 +58,35 @@ pub(super) struct Entry {
     pub role: Role,
 }
 
+/// What a policy that is no login makes of the routes that name it.
+pub(super) enum Rule {
+    Access(AccessRules),
+}
+
+impl Rule {
+    /// Whether it is about the person who calls, so that a public route cannot have it.
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::Access(_) => true,
+        }
+    }
+}
+
+/// A policy that makes a rule.
+struct RulePolicy {
+    name: String,
+    rule: Rule,
+    /// Its options.
+    node: Node,
+}
+
 pub(super) struct Policies {
     pub entries: Vec<Entry>,
     /// Whether the file could be read, so that a name that is missing is really missing.
     pub complete: bool,
     login: Option<Login>,
-    access: Vec<Access>,
+    rules: Vec<RulePolicy>,
     pub cors: CorsPolicies,
-}
-
-struct Access {
-    name: String,
-    rules: AccessRules,
-    node: Node,
-}
-
-struct Login {
-    name: String,
-    options: LoginOptions,
-    node: Node,
-    /// The variables of the missing credentials, when the development login stands in.
-    stand_in: Option<(String, String)>,
-}
-
-/// What there is to configure depends on the provider; some of it is the same for all.
-enum LoginOptions {
-    WorkOs(raw::WorkOs),
-    Oidc(raw::Oidc),
-}
-
-impl LoginOptions {
-    fn gateway(&self) -> &raw::Gateway {
-        match self {
-            Self::WorkOs(raw) => &raw.gateway,
-            Self::Oidc(raw) => &raw.gateway,
-        }
-    }
-
-    fn id_jag(&self) -> &raw::IdJag {
-        match self {
-            Self::WorkOs(raw) => &raw.id_jag,
-            Self::Oidc(raw) => &raw.id_jag,
-        }
-    }
-
-    /// The scope, and where it stands.
-    fn scope(&self) -> (&str, &'static [&'static str]) {
-        match self {
-            Self::WorkOs(raw) => (&raw.scope, &["scope"]),
-            Self::Oidc(raw) => (&raw.browser_login.scope, &["browserLogin", "scope"]),
-        }
-    }
-
-    fn browser_login(&self) -> BrowserLogin {
-        match self {
-            Self::WorkOs(raw) => browser_login(&raw.browser_login_overrides),
-            Self::Oidc(raw) => browser_login(&raw.browser_login.common()),
-        }
-    }
 }
 
 /// Reads `policies.json`.
@@ -122,7 +95,7 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
         entries: Vec::new(),
         complete: false,
         login: None,
-        access: Vec::new(),
+        rules: Vec::new(),
         cors: CorsPolicies::default(),
     };
     let Some(mut document) = document else { return policies };
@@ -141,6 +114,7 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     }
     let before = problems.count();
     let file: raw::Policies = schema::read(&mut document, problems);
+    // Nothing of the file was taken out for its shape.
     let whole = problems.count() == before;
     let nodes = document.get("corsPolicies").map(Node::items).unwrap_or_default();
     policies.cors = CorsPolicies::read(file.cors_policies, nodes, problems);
@@ -155,7 +129,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
                 let options = policy.handler.and_then(|handler| handler.options).map(LoginOptions::Oidc);
                 policies.add_login(policy.name, options, node, stand_in.take(), problems);
             }
-            raw::Policy::Access(policy) => policies.add_access(policy, node, whole, problems),
+            raw::Policy::Access(policy) => policies.add_rule(policy, node, |options, node| {
+                Some(Rule::Access(access::resolve(options, node, whole, problems)))
+            }),
         }
     }
     Policies::check_names(&document, problems);
@@ -169,25 +145,26 @@ impl Policies {
 
     /// The scopes that can be granted; `None` when the login policy cannot be read.
     pub fn scopes(&self) -> Option<BTreeSet<String>> {
-        let options = &self.login.as_ref()?.options;
-        Some(options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())
+        self.login.as_ref().map(Login::scopes)
     }
 
-    /// The access rules that the policy `name` makes.
-    pub fn access_rules(&self, name: &str) -> Option<&AccessRules> {
-        self.access.iter().find(|access| access.name == name).map(|access| &access.rules)
+    /// What the policy `name` makes of a route.
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|policy| policy.name == name).map(|policy| &policy.rule)
     }
 
-    /// `whole`: nothing of the file was taken out for its shape.
-    fn add_access(&mut self, policy: raw::PolicyOf<raw::Access>, node: &Node, whole: bool, problems: &mut Problems) {
+    /// `make` is given the options and their node; nothing comes of it after a problem.
+    fn add_rule<O>(&mut self, policy: raw::PolicyOf<O>, node: &Node, make: impl FnOnce(O, &Node) -> Option<Rule>) {
         let Some(name) = policy.name else {
             self.complete = false;
             return;
         };
-        self.entries.push(Entry { name: name.clone(), role: Role::Access });
+        self.entries.push(Entry { name: name.clone(), role: Role::Rule });
         if let Some(options) = policy.handler.and_then(|handler| handler.options) {
             let node = node.find(&["handler", "options"]).into_owned();
-            self.access.push(Access { name, rules: access::resolve(options, &node, whole, problems), node });
+            if let Some(rule) = make(options, &node) {
+                self.rules.push(RulePolicy { name, rule, node });
+            }
         }
     }
 
@@ -215,8 +192,7 @@ impl Policies {
             return;
         }
         if let Some(options) = options {
-            let node = node.find(&["handler", "options"]).into_owned();
-            self.login = Some(Login { name, options, node, stand_in });
+            self.login = Some(Login::new(name, options, node, stand_in));
         }
     }
 
@@ -238,61 +214,15 @@ impl Policies {
         }
     }
 
-    /// The login policy, typed. Anything wrong with it is in `problems`.
+    /// The login policy, typed, and what the rules say of its clients. Anything wrong is in `problems`.
     pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
         let login = self.login.as_ref()?;
-        let raw = &login.options;
-        if raw.id_jag().enabled {
-            problems
-                .add(
-                    "unsupported",
-                    login.node.find(&["idJag", "enabled"]).place,
-                    "`idJag` is not supported yet in this version",
-                )
-                .help("leave `idJag` out, or set `enabled` to false");
-        }
-        let (scope, scope_at) = raw.scope();
-        if scope.trim().is_empty() {
-            problems
-                .add("value", login.node.find(scope_at).place, "`scope` is empty")
-                .help("the default is `openid profile email`");
-        }
-        let (provider, configured) = match raw {
-            LoginOptions::WorkOs(raw) => {
-                ("WorkOS", workos::resolve(raw, &login.node, problems).map(LoginProvider::WorkOs))
+        for policy in &self.rules {
+            match &policy.rule {
+                Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
             }
-            LoginOptions::Oidc(raw) => {
-                ("the identity provider", oidc::resolve(raw, &login.node, problems).map(LoginProvider::Oidc))
-            }
-        };
-        for policy in &self.access {
-            access::check_clients(&policy.rules, &policy.node, &raw.gateway().clients, problems);
         }
-        let gateway = gateway::resolve(raw.gateway(), &login.node.find(&["gateway"]), routes, problems, notes);
-        let provider = match &login.stand_in {
-            Some((id, secret)) => {
-                notes.push(format!("{id} and {secret} are not set: the development login stands in for {provider}"));
-                LoginProvider::Development
-            }
-            None => configured?,
-        };
-        Some(LoginPolicy {
-            name: login.name.clone(),
-            provider,
-            scope: scope.to_owned(),
-            browser_login: raw.browser_login(),
-            gateway,
-        })
-    }
-}
-
-fn browser_login(raw: &raw::BrowserLogin) -> BrowserLogin {
-    use std::time::Duration;
-    BrowserLogin {
-        remote_timeout: Duration::from_millis(raw.remote_timeout_ms),
-        state_ttl: Duration::from_secs(raw.state_ttl_seconds),
-        session_ttl: Duration::from_secs(raw.session_ttl_seconds),
-        pkce: raw.pkce == raw::Pkce::S256,
+        login.resolve(routes, problems, notes)
     }
 }
 
@@ -329,7 +259,8 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
 }
 
 fn supported() -> String {
-    format!("this version has {}", SUPPORTED.map(|name| format!("`{name}`")).join(", "))
+    let names: Vec<_> = SUPPORTED.iter().map(|name| format!("`{name}`")).collect();
+    format!("this version has {}", names.join(", "))
 }
 
 /// `module` of a policy's or a route's handler.
@@ -347,75 +278,5 @@ pub(super) fn check_module(handler: &Node, problems: &mut Problems) {
         problems
             .add("value", module.place, format!("unknown module {}", module.shown()))
             .help("write `$import(@zuplo/runtime/mcp-gateway)`, or leave `module` out");
-    }
-}
-
-/// In `dev`, credentials that both are variables without a value make room for the development login. The
-/// variables' names, if so; one without the other is a problem.
-fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) -> Option<(String, String)> {
-    if mode != Mode::Dev {
-        return None;
-    }
-    let is_oidc = policy.get("policyType").and_then(Node::as_text) == Some(OIDC);
-    let options = policy.get_mut("handler")?.get_mut("options")?;
-    let filled = if is_oidc { stand_in_oidc(options, problems) } else { stand_in_pair(options, problems) };
-    if is_oidc && filled.is_some() {
-        // The issuer may come from the same environment as the credentials.
-        if let Some(issuer) = options.get_mut("oidc").and_then(|oidc| oidc.get_mut("issuer"))
-            && matches!(issuer.kind, Kind::Unset(_))
-        {
-            issuer.kind = Kind::Text("https://development.invalid".to_owned());
-        }
-    }
-    filled
-}
-
-/// The credentials in `browserLogin`; a private key takes the secret's place.
-fn stand_in_oidc(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
-    let login = options.get_mut("browserLogin")?;
-    if let Kind::Object(members) = &mut login.kind
-        && members.iter().any(|member| member.name == "clientId" && matches!(member.value.kind, Kind::Unset(_)))
-        && members.iter().all(|member| member.name != "clientSecret")
-    {
-        members.retain(|member| !matches!(member.name.as_str(), "privateKeyId" | "tokenEndpointAuthMethod"));
-        let key = members.iter_mut().find(|member| member.name == "privateKey");
-        if let Some(key) = key.filter(|key| matches!(key.value.kind, Kind::Unset(_))) {
-            "clientSecret".clone_into(&mut key.name);
-        }
-    }
-    stand_in_pair(login, problems)
-}
-
-fn stand_in_pair(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
-    let unset = |node: Option<&Node>| match node.map(|node| &node.kind) {
-        Some(Kind::Unset(variable)) if !variable.is_empty() => Some(variable.clone()),
-        _ => None,
-    };
-    let missing = (unset(options.get("clientId")), unset(options.get("clientSecret")));
-    let (key, other, variable) = match &missing {
-        (Some(id), None) if options.get("clientSecret").is_some() => ("clientId", "clientSecret", id),
-        (None, Some(secret)) if options.get("clientId").is_some() => ("clientSecret", "clientId", secret),
-        (Some(id), Some(secret)) => {
-            let pair = (id.clone(), secret.clone());
-            fill(options, "clientId", "client_development");
-            fill(options, "clientSecret", "sk_development");
-            return Some(pair);
-        }
-        _ => return None,
-    };
-    problems
-        .add(
-            "environment",
-            options.find(&[key]).place,
-            format!("`{key}` needs the environment variable {variable}, which is not set, while `{other}` has a value"),
-        )
-        .help(format!("set {variable}; or unset both, and `doorward dev` uses its development login"));
-    fill(options, key, if key == "clientId" { "client_development" } else { "sk_development" });
-    None
-}
-
-fn fill(options: &mut Node, key: &str, value: &str) {
-    if let Some(node) = options.get_mut(key) {
-        node.kind = Kind::Text(value.to_owned());
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
-use super::policies::{Policies, Role, check_module};
+use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
 
@@ -270,9 +270,18 @@ fn required_scopes(operation: &Operation, policies: &Policies, problems: &mut Pr
     options.required_scopes.iter().cloned().collect()
 }
 
-fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> {
+/// What the policies named by the route make of it, in their order.
+fn rules<'a>(operation: &'a Operation, policies: &'a Policies) -> impl Iterator<Item = &'a Rule> {
     let named = operation.settings.iter().flat_map(|settings| &settings.policies.inbound);
-    named.filter_map(|name| policies.access_rules(name)).cloned().collect()
+    named.filter_map(|name| policies.rule(name))
+}
+
+fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> {
+    rules(operation, policies)
+        .map(|rule| match rule {
+            Rule::Access(rules) => rules.clone(),
+        })
+        .collect()
 }
 
 fn check_unique(operations: &[Operation], problems: &mut Problems) {
@@ -338,7 +347,8 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
             .add("conflict", operation.place, format!("the route `{}` has no login policy", operation.path))
             .help("name one under `policies.inbound`; for a server that everyone may use, set `\"public\": true` in the handler's options");
     }
-    if let Some(name) = settings.policies.inbound.iter().find(|name| policies.access_rules(name).is_some())
+    if let Some(name) =
+        settings.policies.inbound.iter().find(|name| policies.rule(name).is_some_and(Rule::needs_person))
         && options.public
     {
         problems
@@ -347,7 +357,7 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
                 operation.find(&["handler", "options", "public"]).place,
                 format!("the route `{}` is public, so `{name}` cannot tell who calls", operation.path),
             )
-            .help("name a login policy too and take `public` out, or take the access policy out");
+            .help("name a login policy too and take `public` out, or take the policy out");
     }
     let login_named = settings.policies.inbound.iter().any(|name| policies.is_login(name));
     if login_named && options.public {

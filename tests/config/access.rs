@@ -182,7 +182,7 @@ fn an_access_policy_is_no_login_and_does_not_go_with_a_public_route() {
       |
     2 | …"https://up.example.com/mcp", "public": true}}, "policies": {"inbound": ["who"]}}}}
       |                                          ^^^^
-      = help: name a login policy too and take `public` out, or take the access policy out
+      = help: name a login policy too and take `public` out, or take the policy out
 
     1 problem in the configuration
     "#);

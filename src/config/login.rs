@@ -1,0 +1,196 @@
+//! The login policy: which provider signs people in, and the development login in its place (gateway.md §3, §6).
+
+use std::collections::BTreeSet;
+
+use super::diagnostic::Problems;
+use super::document::{Kind, Node};
+use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
+use super::policies::OIDC;
+use super::routes::Known;
+use super::{Mode, gateway, oidc, raw, workos};
+
+/// The MCP OAuth policy of a project.
+pub(super) struct Login {
+    pub name: String,
+    options: LoginOptions,
+    node: Node,
+    /// The variables of the missing credentials, when the development login stands in.
+    stand_in: Option<(String, String)>,
+}
+
+/// What there is to configure depends on the provider; some of it is the same for all.
+pub(super) enum LoginOptions {
+    WorkOs(raw::WorkOs),
+    Oidc(raw::Oidc),
+}
+
+impl LoginOptions {
+    fn gateway(&self) -> &raw::Gateway {
+        match self {
+            Self::WorkOs(raw) => &raw.gateway,
+            Self::Oidc(raw) => &raw.gateway,
+        }
+    }
+
+    fn id_jag(&self) -> &raw::IdJag {
+        match self {
+            Self::WorkOs(raw) => &raw.id_jag,
+            Self::Oidc(raw) => &raw.id_jag,
+        }
+    }
+
+    /// The scope, and where it stands.
+    fn scope(&self) -> (&str, &'static [&'static str]) {
+        match self {
+            Self::WorkOs(raw) => (&raw.scope, &["scope"]),
+            Self::Oidc(raw) => (&raw.browser_login.scope, &["browserLogin", "scope"]),
+        }
+    }
+
+    fn browser_login(&self) -> BrowserLogin {
+        match self {
+            Self::WorkOs(raw) => browser_login(&raw.browser_login_overrides),
+            Self::Oidc(raw) => browser_login(&raw.browser_login.common()),
+        }
+    }
+}
+
+impl Login {
+    /// `policy` is the whole policy's node.
+    pub fn new(name: String, options: LoginOptions, policy: &Node, stand_in: Option<(String, String)>) -> Self {
+        Self { name, options, node: policy.find(&["handler", "options"]).into_owned(), stand_in }
+    }
+
+    /// The scopes that can be granted.
+    pub fn scopes(&self) -> BTreeSet<String> {
+        self.options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect()
+    }
+
+    /// The clients that the operator vouches for.
+    pub fn static_clients(&self) -> &[raw::StaticClient] {
+        &self.options.gateway().clients
+    }
+
+    /// The login policy, typed. Anything wrong with it is in `problems`.
+    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
+        let raw = &self.options;
+        if raw.id_jag().enabled {
+            problems
+                .add(
+                    "unsupported",
+                    self.node.find(&["idJag", "enabled"]).place,
+                    "`idJag` is not supported yet in this version",
+                )
+                .help("leave `idJag` out, or set `enabled` to false");
+        }
+        let (scope, scope_at) = raw.scope();
+        if scope.trim().is_empty() {
+            problems
+                .add("value", self.node.find(scope_at).place, "`scope` is empty")
+                .help("the default is `openid profile email`");
+        }
+        let (provider, configured) = match raw {
+            LoginOptions::WorkOs(raw) => {
+                ("WorkOS", workos::resolve(raw, &self.node, problems).map(LoginProvider::WorkOs))
+            }
+            LoginOptions::Oidc(raw) => {
+                ("the identity provider", oidc::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
+            }
+        };
+        let gateway = gateway::resolve(raw.gateway(), &self.node.find(&["gateway"]), routes, problems, notes);
+        let provider = match &self.stand_in {
+            Some((id, secret)) => {
+                notes.push(format!("{id} and {secret} are not set: the development login stands in for {provider}"));
+                LoginProvider::Development
+            }
+            None => configured?,
+        };
+        Some(LoginPolicy {
+            name: self.name.clone(),
+            provider,
+            scope: scope.to_owned(),
+            browser_login: raw.browser_login(),
+            gateway,
+        })
+    }
+}
+
+fn browser_login(raw: &raw::BrowserLogin) -> BrowserLogin {
+    use std::time::Duration;
+    BrowserLogin {
+        remote_timeout: Duration::from_millis(raw.remote_timeout_ms),
+        state_ttl: Duration::from_secs(raw.state_ttl_seconds),
+        session_ttl: Duration::from_secs(raw.session_ttl_seconds),
+        pkce: raw.pkce == raw::Pkce::S256,
+    }
+}
+
+/// In `dev`, credentials that both are variables without a value make room for the development login. The
+/// variables' names, if so; one without the other is a problem.
+pub(super) fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) -> Option<(String, String)> {
+    if mode != Mode::Dev {
+        return None;
+    }
+    let is_oidc = policy.get("policyType").and_then(Node::as_text) == Some(OIDC);
+    let options = policy.get_mut("handler")?.get_mut("options")?;
+    let filled = if is_oidc { stand_in_oidc(options, problems) } else { stand_in_pair(options, problems) };
+    if is_oidc && filled.is_some() {
+        // The issuer may come from the same environment as the credentials.
+        if let Some(issuer) = options.get_mut("oidc").and_then(|oidc| oidc.get_mut("issuer"))
+            && matches!(issuer.kind, Kind::Unset(_))
+        {
+            issuer.kind = Kind::Text("https://development.invalid".to_owned());
+        }
+    }
+    filled
+}
+
+/// The credentials in `browserLogin`; a private key takes the secret's place.
+fn stand_in_oidc(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
+    let login = options.get_mut("browserLogin")?;
+    if let Kind::Object(members) = &mut login.kind
+        && members.iter().any(|member| member.name == "clientId" && matches!(member.value.kind, Kind::Unset(_)))
+        && members.iter().all(|member| member.name != "clientSecret")
+    {
+        members.retain(|member| !matches!(member.name.as_str(), "privateKeyId" | "tokenEndpointAuthMethod"));
+        let key = members.iter_mut().find(|member| member.name == "privateKey");
+        if let Some(key) = key.filter(|key| matches!(key.value.kind, Kind::Unset(_))) {
+            "clientSecret".clone_into(&mut key.name);
+        }
+    }
+    stand_in_pair(login, problems)
+}
+
+fn stand_in_pair(options: &mut Node, problems: &mut Problems) -> Option<(String, String)> {
+    let unset = |node: Option<&Node>| match node.map(|node| &node.kind) {
+        Some(Kind::Unset(variable)) if !variable.is_empty() => Some(variable.clone()),
+        _ => None,
+    };
+    let missing = (unset(options.get("clientId")), unset(options.get("clientSecret")));
+    let (key, other, variable) = match &missing {
+        (Some(id), None) if options.get("clientSecret").is_some() => ("clientId", "clientSecret", id),
+        (None, Some(secret)) if options.get("clientId").is_some() => ("clientSecret", "clientId", secret),
+        (Some(id), Some(secret)) => {
+            let pair = (id.clone(), secret.clone());
+            fill(options, "clientId", "client_development");
+            fill(options, "clientSecret", "sk_development");
+            return Some(pair);
+        }
+        _ => return None,
+    };
+    problems
+        .add(
+            "environment",
+            options.find(&[key]).place,
+            format!("`{key}` needs the environment variable {variable}, which is not set, while `{other}` has a value"),
+        )
+        .help(format!("set {variable}; or unset both, and `doorward dev` uses its development login"));
+    fill(options, key, if key == "clientId" { "client_development" } else { "sk_development" });
+    None
+}
+
+fn fill(options: &mut Node, key: &str, value: &str) {
+    if let Some(node) = options.get_mut(key) {
+        node.kind = Kind::Text(value.to_owned());
+    }
+}
