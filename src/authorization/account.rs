@@ -101,7 +101,7 @@ impl AuthorizationServer {
             Revoke::One(id) => Vec::from_iter(self.store.grant(&GrantId::new(id)).await?),
         };
         for grant in grants.iter().filter(|grant| grant.subject == login.subject && grant.is_live(self.now())) {
-            self.end_grant(grant, RevocationReason::Person, None).await?;
+            self.end_grant(grant, RevocationReason::Person).await?;
         }
         Ok(())
     }

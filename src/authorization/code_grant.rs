@@ -84,7 +84,7 @@ impl AuthorizationServer {
 
     /// CODE-8: a used code came again with everything right. Whoever brings it, the grant is not safe.
     async fn code_replayed(&self, grant: &Grant) -> Result<TokenFailure, TokenFailure> {
-        self.end_grant(grant, RevocationReason::CodeReplayed, None).await?;
+        self.end_grant(grant, RevocationReason::CodeReplayed).await?;
         Ok(TokenFailure::InvalidCode)
     }
 }

@@ -35,7 +35,7 @@ impl AuthorizationServer {
         let scope = self.narrowed_scope(request, &grant)?;
         self.confirm_login(&grant).await?;
 
-        let successor = self.rotate(presented, &hash, token, &grant, request).await?;
+        let successor = self.rotate(presented, &hash, token, &grant).await?;
         let record = AuditRecord::new("mcp_auth_downstream_token_issued", self.now()).grant(&grant);
         self.audit_soon(AuditRecord { reason: Some("refresh"), ..record }).await;
         self.token_response(&grant, &scope, Some(successor.expose().to_owned()))
@@ -48,7 +48,7 @@ impl AuthorizationServer {
             Ok(()) => Ok(()),
             Err(SessionError::Ended) => {
                 // Also a grant that was approved while the session ended.
-                self.end_grant(grant, RevocationReason::ProviderSessionEnded, None).await?;
+                self.end_grant(grant, RevocationReason::ProviderSessionEnded).await?;
                 Err(TokenFailure::SessionEnded)
             }
             Err(SessionError::ProviderUnavailable) => Err(TokenFailure::ProviderUnavailable),
@@ -71,7 +71,6 @@ impl AuthorizationServer {
         hash: &SecretHash,
         mut token: RefreshToken,
         grant: &Grant,
-        request: &TokenRequest<'_>,
     ) -> Result<Secret, TokenFailure> {
         let successor = self
             .derivation
@@ -94,8 +93,7 @@ impl AuthorizationServer {
                 }
                 Rotation::Replay => {
                     self.metrics.refreshes.count(["replayed"]);
-                    let peer = request.peer.map(|peer| peer.to_string());
-                    self.end_grant(grant, RevocationReason::RefreshReplayed, peer.as_deref()).await?;
+                    self.end_grant(grant, RevocationReason::RefreshReplayed).await?;
                     return Err(TokenFailure::RefreshReplayed);
                 }
                 Rotation::Rotate => {
@@ -128,19 +126,14 @@ impl AuthorizationServer {
     }
 
     /// Revokes a grant, here at once and elsewhere soon, and writes the one audit record of it (REFR-5).
-    pub(super) async fn end_grant(
-        &self,
-        grant: &Grant,
-        reason: RevocationReason,
-        peer: Option<&str>,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn end_grant(&self, grant: &Grant, reason: RevocationReason) -> Result<(), StoreError> {
         let now = self.now();
         let ended = self.store.revoke_grant(&grant.id, reason, now).await?;
         // Only now: with the store away, nothing is revoked (REFR-10).
         self.forget_grant(&grant.id);
         if ended {
             self.metrics.grants_ended.count([reason.as_str()]);
-            self.audit(AuditRecord { peer, ..revocation_record(grant, reason, now) }).await;
+            self.audit(revocation_record(grant, reason, now)).await;
         }
         Ok(())
     }

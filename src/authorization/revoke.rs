@@ -20,7 +20,7 @@ impl AuthorizationServer {
         let client = self.authenticate_client(request).await?;
         let token = required(request.form, "token")?;
         if let Some(grant) = self.grant_of(token, &client, request.origin).await? {
-            self.end_grant(&grant, RevocationReason::Client, None).await?;
+            self.end_grant(&grant, RevocationReason::Client).await?;
         }
         Ok(())
     }

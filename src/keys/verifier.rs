@@ -267,6 +267,8 @@ mod tests {
         let check = |token: &str| verifier.verify(token, ORIGIN, "/mcp/a", UnixTime(1_500)).map(|_| ());
         let token = issuer.issue(&claims()).unwrap();
         assert_eq!(check(&token), Ok(()));
+        let longest = issuer.issue(&AccessTokenClaims { exp: 1_100 + LONGEST_LIFE, ..claims() }).unwrap();
+        assert_eq!(check(&longest), Ok(()));
         let for_ever = issuer.issue(&AccessTokenClaims { exp: 1_100 + LONGEST_LIFE + 1, ..claims() }).unwrap();
         assert_eq!(check(&for_ever), Err(TokenRefusal::Foreign));
 

@@ -271,3 +271,22 @@ async fn state_may_have_4096_bytes_and_not_one_more() {
     let otherwise = [("state", longest.as_str()), ("response_type", "token")];
     assert_eq!(browser.get(&client.authorize_url("one", &otherwise)).await.param("state"), Some(longest.clone()));
 }
+
+// LIM-5, CONS-16: another site can open any number of authorizations in a person's browser.
+#[tokio::test]
+async fn a_browser_has_sixty_four_authorizations_open_and_the_oldest_makes_room() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let page = client.consent_page(&browser, &client.authorize_url("one", &[]), "admin").await;
+    client.decide(&browser, &page, "approve").await;
+    let mut asked = Vec::new();
+    for _ in 0..65 {
+        gateway.clock.advance(1);
+        asked.push(browser.get(&client.authorize_url("one", &[])).await.redirect().to_owned());
+    }
+    assert_eq!(browser.get(&asked[0]).await.status, StatusCode::NOT_FOUND, "the oldest is gone");
+    for open in [&asked[1], &asked[64]] {
+        assert_eq!(browser.get(open).await.status, StatusCode::OK);
+    }
+}

@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 
 use crate::postgres::Postgres;
 use crate::support::browser::{Browser, client as http};
-use crate::support::flow::TestClient;
+use crate::support::flow::{TestClient, oauth_error, post_form};
 use crate::support::gateway::{Options, TestGateway};
 
 async fn published(gateway: &TestGateway) -> Vec<String> {
@@ -240,6 +240,26 @@ async fn a_token_by_a_key_that_another_replica_has_just_made_is_taken_at_once() 
     assert_eq!(published(&first).await.len(), 2);
     assert!(is_taken(&client, &serde_json::json!({ "access_token": token })).await);
     assert_eq!(published(&first).await.len(), 4);
+}
+
+// SEC-3, REV-2: the same for whoever revokes a token there.
+#[tokio::test]
+async fn a_token_by_a_key_that_another_replica_has_just_made_can_be_revoked_at_once() {
+    let url = Postgres::shared().unwrap().new_database();
+    let first = TestGateway::start_with(Options { database_url: Some(url.clone()), ..Options::default() }).await;
+    let client = TestClient::register(&first).await;
+    let tokens = client.connect("one").await;
+    let payload = tokens["access_token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&base64url_decode(payload).unwrap()).unwrap();
+    let options =
+        Options { database_url: Some(url), gateway: "\"signingAlg\": \"EdDSA\"".to_owned(), ..Options::default() };
+    let second = TestGateway::start_with(options).await;
+    let claims: AccessTokenClaims = serde_json::from_value(claims).unwrap();
+    let token = AccessTokenIssuer::new(second.assembly.keys.clone()).issue(&claims).unwrap();
+    let form = [("token", token.as_str()), ("client_id", client.id.as_str())];
+    let revoked = post_form(&client.http, &first.url("/oauth/revoke"), &form).await;
+    assert_eq!(revoked.status(), StatusCode::OK);
+    oauth_error(client.refresh(tokens["refresh_token"].as_str().unwrap()).await, 400, "invalid_grant").await;
 }
 
 // SEC-3: strangers cannot make the gateway read its store at will.

@@ -29,6 +29,7 @@ mod introspect;
 mod journey;
 mod keys;
 mod limits;
+mod logs;
 mod metrics;
 mod oidc_login;
 mod pages;

@@ -163,6 +163,10 @@ async fn a_registration_can_be_read_changed_and_deleted_by_whoever_holds_its_tok
     assert_eq!(http.delete(url).bearer_auth(token).send().await.unwrap().status(), StatusCode::NO_CONTENT);
     oauth_error(client.refresh(tokens["refresh_token"].as_str().unwrap()).await, 401, "invalid_client").await;
     assert_eq!(http.get(url).bearer_auth(token).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let store = &gateway.assembly.store;
+    store.settle_audit().await;
+    let trail = store.audit_tail(1).await.unwrap();
+    assert_eq!((trail[0].event.as_str(), trail[0].client_id.as_ref()), ("mcp_auth_client_deleted", Some(&client.id)));
 }
 
 // STAT-1, STAT-2, STAT-3, STAT-4

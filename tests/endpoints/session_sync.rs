@@ -308,6 +308,26 @@ async fn a_refusal_after_a_lost_answer_is_confirmed_before_anybody_loses_access(
     oauth_error(connected.try_refresh().await, 400, "invalid_grant").await;
 }
 
+// IDP-13
+#[tokio::test]
+async fn an_answer_that_came_ends_the_doubt_about_one_that_did_not() {
+    let world = World::new().await;
+    let mut connected = world.connected().await;
+    world.sync_is_due();
+    world.behave(|behaviour| behaviour.fail_refresh = Some((503, String::new())));
+    connected.refresh().await;
+    assert!(world.session(&connected).await.in_doubt, "the answer says nothing of what became of the token");
+    world.behave(|behaviour| behaviour.fail_refresh = None);
+    world.gateway.clock.advance(NEXT_TRY);
+    connected.refresh().await;
+    assert!(!world.session(&connected).await.in_doubt);
+
+    world.workos.revoke_sessions();
+    world.sync_is_due();
+    oauth_error(connected.try_refresh().await, 400, "invalid_grant").await;
+    assert_eq!(world.workos.management_reads(), 0, "a refusal is believed");
+}
+
 // IDP-13, IDP-14
 #[tokio::test]
 async fn an_outage_of_workos_throws_nobody_out_for_the_configured_time_and_then_asks_to_wait() {
