@@ -20,6 +20,7 @@ mod gateway;
 mod never_panics;
 mod oidc;
 mod policies;
+mod policy_pages;
 mod routes;
 mod schema;
 mod shape;

@@ -9,6 +9,7 @@ mod browser;
 mod ports;
 
 mod crashes;
+mod examples;
 mod metrics;
 mod operators;
 mod process;

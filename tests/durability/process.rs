@@ -1,5 +1,6 @@
 //! `doorward dev` as a process, and the journey of a client against it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,16 +19,23 @@ pub struct Process {
     child: Child,
     pub origin: String,
     folder: std::path::PathBuf,
+    environment: BTreeMap<String, String>,
     port: u16,
 }
 
 impl Process {
     pub async fn start(folder: &Path) -> Self {
+        Self::start_in(folder, BTreeMap::new()).await
+    }
+
+    /// In an environment of these variables and no others.
+    pub async fn start_in(folder: &Path, environment: BTreeMap<String, String>) -> Self {
         let port = crate::ports::free_port();
         let mut process = Self {
-            child: spawn(folder, port),
+            child: spawn(folder, &environment, port),
             origin: format!("http://localhost:{port}"),
             folder: folder.into(),
+            environment,
             port,
         };
         process.wait().await;
@@ -38,7 +46,7 @@ impl Process {
     pub async fn crash(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.folder, self.port);
+        self.child = spawn(&self.folder, &self.environment, self.port);
         self.wait().await;
     }
 
@@ -66,10 +74,10 @@ impl Drop for Process {
     }
 }
 
-/// With an empty environment, as on a machine that has never seen it.
-pub fn spawn(folder: &Path, port: u16) -> Child {
+fn spawn(folder: &Path, environment: &BTreeMap<String, String>, port: u16) -> Child {
     Command::new(env!("CARGO_BIN_EXE_doorward"))
         .env_clear()
+        .envs(environment)
         .current_dir(folder)
         .args(["dev", "--log-level", "warn", "--metrics-listen", "off", "--listen", &format!("127.0.0.1:{port}")])
         .stdout(Stdio::null())
