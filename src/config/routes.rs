@@ -359,6 +359,15 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
             )
             .help("name a login policy too and take `public` out, or take the policy out");
     }
+    if options.public && !matches!(options.forward_identity, raw::ForwardIdentity::None) {
+        problems
+            .add(
+                "conflict",
+                operation.find(&["handler", "options", "forwardIdentity"]).place,
+                format!("the route `{}` is public, so there is nobody to tell its server about", operation.path),
+            )
+            .help("remove one of `public` and `forwardIdentity`");
+    }
     let login_named = settings.policies.inbound.iter().any(|name| policies.is_login(name));
     if login_named && options.public {
         problems

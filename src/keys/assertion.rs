@@ -7,7 +7,8 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 
 use super::key_set::{Keys, SignError};
-use crate::domain::{Person, UnixTime};
+use crate::domain::{ClientId, GrantId, Person, UnixTime};
+use crate::oauth::scope::ScopeSet;
 
 /// `typ` of an assertion.
 const TYP: &str = "doorward-assertion+jwt";
@@ -21,12 +22,23 @@ pub struct IdentityClaims {
     pub iss: String,
     /// The upstream's URL, without its query.
     pub aud: String,
+    /// Our id of the person, the same in every login and unlike everybody else's.
     pub sub: String,
+    /// The MCP client that acts for the person.
     pub client_id: String,
+    /// What the client may do, separated by spaces (RFC 9068 §2.2.3).
+    #[serde(default)]
+    pub scope: String,
+    /// The grant behind the call: from one consent on, until it is revoked.
+    #[serde(default)]
+    pub sid: String,
     pub jti: String,
     pub iat: i64,
     pub exp: i64,
-    /// The provider's own id of the person.
+    /// The issuer identifier of the provider that the person signed in with.
+    #[serde(default)]
+    pub provider: String,
+    /// That provider's own id of the person.
     pub user_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
@@ -48,8 +60,35 @@ pub struct IdentityClaims {
     pub groups: Vec<String>,
     #[serde(default)]
     pub permissions: Vec<String>,
+    #[serde(default)]
+    pub entitlements: Vec<String>,
+    /// The person's id in the customer's own system, where the provider keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub impersonator: Option<String>,
+    pub external_id: Option<String>,
+    /// Who acts in the person's place (WOS-12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
+}
+
+/// Somebody who acts in another's place (RFC 8693 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The impersonator's e-mail address.
+    pub sub: String,
+}
+
+/// The call that an assertion is about.
+#[derive(Debug, Clone, Copy)]
+pub struct AssertedCall<'a> {
+    /// Our origin.
+    pub issuer: &'a str,
+    /// The upstream's URL, without its query.
+    pub audience: &'a str,
+    pub client: &'a ClientId,
+    pub scope: &'a ScopeSet,
+    pub grant: &'a GrantId,
+    /// Unlike that of every other assertion.
+    pub jti: &'a str,
 }
 
 /// Signs assertions.
@@ -66,23 +105,18 @@ impl AssertionIssuer {
 
     /// # Errors
     /// [`SignError`].
-    pub fn issue(
-        &self,
-        person: &Person,
-        client_id: &str,
-        issuer: &str,
-        audience: &str,
-        jti: String,
-        now: UnixTime,
-    ) -> Result<String, SignError> {
+    pub fn issue(&self, person: &Person, call: AssertedCall<'_>, now: UnixTime) -> Result<String, SignError> {
         let claims = IdentityClaims {
-            iss: issuer.to_owned(),
-            aud: audience.to_owned(),
+            iss: call.issuer.to_owned(),
+            aud: call.audience.to_owned(),
             sub: person.id.as_str().to_owned(),
-            client_id: client_id.to_owned(),
-            jti,
+            client_id: call.client.as_str().to_owned(),
+            scope: call.scope.to_string(),
+            sid: call.grant.as_str().to_owned(),
+            jti: call.jti.to_owned(),
             iat: now.0,
             exp: now.0 + LIFE,
+            provider: person.provider.clone(),
             user_id: person.subject.clone(),
             email: person.email.clone(),
             email_verified: person.email_verified,
@@ -94,7 +128,9 @@ impl AssertionIssuer {
             roles: person.roles.clone(),
             groups: person.groups.clone(),
             permissions: person.permissions.clone(),
-            impersonator: person.impersonator.clone(),
+            entitlements: person.entitlements.clone(),
+            external_id: person.external_id.clone(),
+            act: person.impersonator.clone().map(|sub| Actor { sub }),
         };
         self.keys.sign(TYP, &claims, now)
     }
@@ -142,7 +178,15 @@ mod tests {
         let person: Person =
             serde_json::from_str(r#"{"id": "usr_1", "provider": "https://idp.example", "subject": "user_1"}"#).unwrap();
         let (audience, now) = ("https://up.example/mcp", UnixTime(1_000));
-        let assertion = issuer.issue(&person, "dcr_1", "https://gw.example", audience, "1".to_owned(), now).unwrap();
+        let call = AssertedCall {
+            issuer: "https://gw.example",
+            audience,
+            client: &ClientId::new("dcr_1"),
+            scope: &ScopeSet::parse("mcp:tools"),
+            grant: &GrantId::new("grt_1"),
+            jti: "1",
+        };
+        let assertion = issuer.issue(&person, call, now).unwrap();
         let claims = verifier.verify(&assertion, audience, UnixTime(now.0 + LIFE - 1)).unwrap();
         assert_eq!(claims.sub, "usr_1");
         assert!(verifier.verify(&assertion, audience, UnixTime(now.0 + LIFE)).is_none());

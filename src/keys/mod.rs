@@ -14,7 +14,7 @@ mod signing_key;
 mod verifier;
 
 pub use access_token::{AccessTokenClaims, AccessTokenIssuer};
-pub use assertion::{AssertionIssuer, AssertionVerifier, IdentityClaims};
+pub use assertion::{AssertedCall, AssertionIssuer, AssertionVerifier, IdentityClaims};
 pub use key_set::{Keys, SignError};
 pub use reseal::{Resealed, reseal};
 pub use revocations::{REMEMBERED, Revocations};

@@ -603,3 +603,19 @@ fn a_required_scope_is_one_that_the_gateway_grants() {
     1 problem in the configuration
     "#);
 }
+
+// PROX-14
+#[test]
+fn a_public_route_has_nobody_to_tell_its_server_about() {
+    let report = with_scopes(r#""forwardIdentity": "headers", "public": true"#, "").report(SECRET, Mode::Serve);
+    assert_snapshot!(report, @r#"
+    error: the route `/mcp/a` is public, so there is nobody to tell its server about
+     --> config/routes.oas.json:3:20
+      |
+    3 | "forwardIdentity": "headers", "public": true
+      |                    ^^^^^^^^^
+      = help: remove one of `public` and `forwardIdentity`
+
+    1 problem in the configuration
+    "#);
+}

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use doorward::config::SigningAlg;
 use doorward::demo::DemoServer;
-use doorward::keys::{AssertionVerifier, Keys};
+use doorward::domain::{ClientId, GrantId, UnixTime};
+use doorward::keys::{AssertedCall, AssertionIssuer, AssertionVerifier, Keys};
+use doorward::oauth::scope::ScopeSet;
 use rmcp::model::{CallToolRequestParams, ProgressNotificationParam, ProtocolVersion};
 use rmcp::service::NotificationContext;
 use rmcp::transport::StreamableHttpClientTransport;
@@ -80,12 +82,15 @@ async fn the_demo_refuses_whoever_does_not_come_through_its_gateway() {
     let strangers = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
     let person = world.introduce().await;
     let issue = |keys: &Arc<Keys>, audience: &str, now: i64| {
-        let issuer = doorward::keys::AssertionIssuer::new(Arc::clone(keys));
-        Some(
-            issuer
-                .issue(&person, "dcr_1", &world.origin, audience, "1".to_owned(), doorward::domain::UnixTime(now))
-                .unwrap(),
-        )
+        let call = AssertedCall {
+            issuer: &world.origin,
+            audience,
+            client: &ClientId::new("dcr_1"),
+            scope: &ScopeSet::default(),
+            grant: &GrantId::new("grt_1"),
+            jti: "1",
+        };
+        Some(AssertionIssuer::new(Arc::clone(keys)).issue(&person, call, UnixTime(now)).unwrap())
     };
     forged.insert("stranger", issue(&strangers, demo.url().as_str(), START));
     forged.insert("audience", issue(&world.keys, "http://other.example/mcp", START));

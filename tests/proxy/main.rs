@@ -7,6 +7,7 @@ mod connections;
 mod demo;
 mod failures;
 mod faults;
+mod identity;
 mod keep_alive;
 mod leaks;
 mod metrics;

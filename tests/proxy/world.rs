@@ -148,7 +148,12 @@ impl World {
 
     /// Makes the person of [`World::claims`] known.
     pub async fn introduce(&self) -> Person {
-        let person = Person {
+        self.introduce_as(|_| {}).await
+    }
+
+    /// The same, with something else about them.
+    pub async fn introduce_as(&self, change: impl FnOnce(&mut Person)) -> Person {
+        let mut person = Person {
             id: SubjectId::new("usr_1"),
             provider: "https://idp.example".to_owned(),
             subject: "user_01".to_owned(),
@@ -166,6 +171,7 @@ impl World {
             external_id: None,
             impersonator: None,
         };
+        change(&mut person);
         self.store.save_person(&person, UnixTime(START)).await.unwrap();
         person
     }
