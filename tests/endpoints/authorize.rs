@@ -272,7 +272,7 @@ async fn state_may_have_4096_bytes_and_not_one_more() {
     assert_eq!(browser.get(&client.authorize_url("one", &otherwise)).await.param("state"), Some(longest.clone()));
 }
 
-// LIM-5, CONS-16: another site can open any number of authorizations in a person's browser.
+// LIM-4: another site can open any number of authorizations in a person's browser.
 #[tokio::test]
 async fn a_browser_has_sixty_four_authorizations_open_and_the_oldest_makes_room() {
     let gateway = TestGateway::start().await;

@@ -72,3 +72,15 @@ async fn the_rust_client_logs_in_calls_and_refreshes(
     tokio::time::timeout(LIMIT, journey).await.expect("the journey ends in time");
     world.assert_provider_was_asked_again();
 }
+
+// STORE-3, STRM-6: two processes share a database and no memory, and no two requests in a row meet the same one.
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn two_replicas_without_sticky_sessions_finish_every_flow(#[values("v1", "v2")] sdk: &str) {
+    let world = World::serve(Login::Double, Setup { replicas: 2, ..Setup::default() });
+    let mut command = node("ts_sdk.mjs");
+    command.arg(world.mcp_url("everything")).args(["--sdk", sdk, "--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("ts_sdk.mjs", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+    world.assert_every_replica_served();
+}

@@ -23,6 +23,8 @@
 mod clients;
 #[path = "../support/ports.rs"]
 mod ports;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod process;
 mod rmcp_client;
 mod suites;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::ports::free_port;
+use crate::postgres::Postgres;
 use crate::process::{Running, node, python, scratch};
 
 /// Seconds an access token lives in these tests.
@@ -30,7 +31,9 @@ pub enum Login {
 
 /// Everything of one test. Fields drop in order: the gateway first.
 pub struct World {
-    gateway: Running,
+    /// What stands before several gateways.
+    _balancer: Option<Running>,
+    gateways: Vec<Running>,
     /// `http://localhost:PORT`
     pub origin: String,
     /// Slug and URL of every upstream, straight.
@@ -49,6 +52,8 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Slugs of the upstreams that run instead of [`USUAL`].
     pub upstreams: Option<Vec<&'static str>>,
+    /// How many gateways share the work, one after the other request by request; 0 is 1.
+    pub replicas: usize,
 }
 
 /// The upstreams that run when a test names none: `python` (sessions and stateless), `everything` (sessions only).
@@ -69,21 +74,38 @@ impl World {
         write(&config.join("policies.json"), &policies(Some((login, &told)), &setup.gateway_options));
         write(&config.join("routes.oas.json"), &routes(&upstream_urls));
 
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
-        command
-            .current_dir(folder.path())
-            .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
-            .env("LOGIN_SECRET", secret)
-            .arg("serve")
-            .args(["--metrics-listen", "off"])
-            .args(["--config-dir".as_ref(), config.as_os_str()])
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .args(["--public-url", &origin])
-            .args(["--database-url", "sqlite://gateway.db"])
-            .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
-            .args(setup.arguments);
-        let gateway = start_gateway(folder.path(), &mut command, port);
-        Self { gateway, origin, upstream_urls, _provider: provider, _upstreams: upstreams, _folder: folder }
+        let several = setup.replicas > 1;
+        let ports: Vec<_> = if several { (0..setup.replicas).map(|_| free_port()).collect() } else { vec![port] };
+        let database = if several {
+            Postgres::shared().expect("a PostgreSQL server").new_database()
+        } else {
+            "sqlite://gateway.db".to_owned()
+        };
+        let start = |port: &u16| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+            command
+                .current_dir(folder.path())
+                .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
+                .env("LOGIN_SECRET", &secret)
+                .arg("serve")
+                .args(["--metrics-listen", "off"])
+                .args(["--config-dir".as_ref(), config.as_os_str()])
+                .args(["--listen", &format!("127.0.0.1:{port}")])
+                .args(["--public-url", &origin])
+                .args(["--database-url", &database])
+                .args(["--secret-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
+                .args(&setup.arguments);
+            start_gateway(folder.path(), &mut command, *port)
+        };
+        Self {
+            gateways: ports.iter().map(start).collect(),
+            _balancer: several.then(|| balance(folder.path(), port, &ports)),
+            origin,
+            upstream_urls,
+            _provider: provider,
+            _upstreams: upstreams,
+            _folder: folder,
+        }
     }
 
     /// The MCP endpoint of a route.
@@ -97,9 +119,17 @@ impl World {
         &found.expect("an upstream that runs").1
     }
 
+    /// Checks that each gateway served calls and had a part in the sign-in.
+    pub fn assert_every_replica_served(&self) {
+        for gateway in &self.gateways {
+            let log = gateway.log();
+            assert!(log.contains("mcp_request_accepted") && log.contains("\"event\":\"mcp_auth_"), "{log}");
+        }
+    }
+
     /// Checks that the gateway asked the provider again about the person, and understood its answer.
     pub fn assert_provider_was_asked_again(&self) {
-        let log = self.gateway.log();
+        let log: String = self.gateways.iter().map(Running::log).collect();
         assert!(log.contains("mcp_auth_session_confirmed"), "{log}");
         assert!(!log.contains("mcp_auth_session_sync_failed"), "{log}");
     }
@@ -166,9 +196,18 @@ impl Dev {
 }
 
 fn start_gateway(folder: &Path, command: &mut Command, port: u16) -> Running {
-    let mut gateway = Running::start("doorward", folder, command);
+    let mut gateway = Running::start(&format!("doorward-{port}"), folder, command);
     gateway.wait_until(|| is_ready(port));
     gateway
+}
+
+/// Each request that comes to `port` goes to the next of `replicas`.
+fn balance(folder: &Path, port: u16, replicas: &[u16]) -> Running {
+    let mut command = node("balancer.mjs");
+    command.arg(port.to_string()).args(replicas.iter().map(u16::to_string));
+    let mut balancer = Running::start("balancer", folder, &mut command);
+    balancer.wait_until(|| is_ready(port));
+    balancer
 }
 
 /// Asks `/readyz` as the smallest of all HTTP clients.
