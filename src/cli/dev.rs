@@ -52,7 +52,7 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
         bail!("dev is for this machine only: --metrics-listen {} is not a loopback address", open.address);
     }
     let format = args.process.log_format.unwrap_or(LogFormat::Pretty);
-    telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
+    let _log = telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
     let home = home(&args.dir)?;
     let folder = args.config_dir.clone().unwrap_or_else(|| args.dir.join("config"));
     let load = {

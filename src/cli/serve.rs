@@ -63,7 +63,7 @@ pub struct ServeArgs {
 pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = settings(args)?;
     let format = args.process.log_format.unwrap_or(LogFormat::Json);
-    telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
+    let _log = telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
     let (folder, folderless) = (args.config_dir.clone(), args.process.folderless.clone());
     let load = move || process::load(&folder, &folderless, &ProcessEnv::default(), Mode::Serve);
     let loaded = match load() {

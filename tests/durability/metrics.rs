@@ -102,3 +102,29 @@ async fn dev_tells_its_metrics_to_this_machine_only() {
         assert!(!output.status.success() && said(&output).contains(complaint), "{}", said(&output));
     }
 }
+
+// OPS-3, OPS-4: a log that is not read, as by a container's engine whose disk is full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_holds_up_no_call_and_what_is_lost_of_it_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, metrics) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let mut command = dev(folder.path(), &public, Some(&metrics));
+    let _running = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let metrics = format!("http://{metrics}/metrics");
+    assert!(answer(&metrics).await.unwrap().contains("doorward_log_lines_lost_total 0\n"));
+    // Each is refused, which is a line. The pipe holds some hundred of them.
+    let callers = (0..8).map(|_| {
+        let (client, url) = (http(), format!("http://{public}/mcp/demo"));
+        tokio::spawn(async move {
+            for _ in 0..1_600 {
+                assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let text = answer(&metrics).await.unwrap();
+    let lost = text.lines().find_map(|line| line.strip_prefix("doorward_log_lines_lost_total ")).unwrap();
+    assert!((1..12_800).contains(&lost.parse::<u32>().unwrap()), "{lost}");
+}

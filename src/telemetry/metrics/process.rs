@@ -8,6 +8,8 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::telemetry::lost_lines;
+
 /// Ticks of a second in `/proc/self/stat`: `USER_HZ`, the same on every Linux that this runs on.
 const TICKS: f64 = 100.0;
 
@@ -19,6 +21,14 @@ pub(super) struct Process {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
+        encoder
+            .encode_descriptor(
+                "doorward_log_lines_lost",
+                "Log lines that nobody read in time",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&lost_lines(), None)?;
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: f64| {
             encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
         };
