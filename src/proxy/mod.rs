@@ -16,6 +16,7 @@ mod people;
 mod pool;
 mod route;
 mod session;
+mod shared;
 mod streams;
 mod upstream;
 

@@ -2,7 +2,7 @@
 //!
 //! An HTTP/1 connection is driven by the call that uses it, not by a task of its own. That saves every call two changes
 //! of task, and a caller that goes away takes the connection along at once, which is how an upstream learns of it
-//! (STRM-4). An HTTP/2 connection carries many calls and has a task.
+//! (STRM-4). An HTTP/2 connection carries many calls and has a task ([`shared`](super::shared)).
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,16 +15,16 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http1};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::Connection as _;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::addresses::Connector;
 use super::body::{BoxError, RequestBody};
+use super::shared::{Place, Shared, Turn};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -34,8 +34,6 @@ const SWEEP: Duration = Duration::from_secs(15);
 const MAX_IDLE: usize = 1024;
 /// How long the rest of a request may take whose answer is there already.
 const REST: Duration = Duration::from_secs(30);
-/// How often an upstream on HTTP/2 is asked whether it is still there.
-const PING: Duration = Duration::from_secs(30);
 
 /// A connection's bytes. A trait object, because plain TCP should not keep room for the state of TLS.
 trait Bytestream: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
@@ -60,7 +58,7 @@ pub struct Pool {
 struct State {
     /// The longest idle first.
     idle: Vec<Idle>,
-    http2: Option<http2::SendRequest<RequestBody>>,
+    shared: Vec<Shared>,
     is_swept: bool,
 }
 
@@ -95,7 +93,7 @@ fn drive(connection: &mut Option<http1::Connection<Io, RequestBody>>, task: &mut
 
 enum Connected {
     Http1(Box<Link>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(Turn),
 }
 
 /// Why there is no answer.
@@ -146,7 +144,7 @@ impl Pool {
     async fn over(self: &Arc<Self>, connected: Connected, request: Message) -> Result<Response<Answer>, SendError> {
         match connected {
             Connected::Http1(link) => self.over_http1(link, request).await,
-            Connected::Http2(sender) => over_http2(sender, request).await,
+            Connected::Http2(turn) => over_http2(turn, request).await,
         }
     }
 
@@ -170,19 +168,22 @@ impl Pool {
             .await
         };
         match sent {
-            Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: Some((link, Arc::clone(self))) })),
-            Err(failed) => Err(SendError::of(failed, Some(target))),
+            Ok(response) => {
+                let link = Some((link, Arc::clone(self)));
+                Ok(response.map(|incoming| Answer { incoming, link, _place: None }))
+            }
+            Err(failed) => Err(SendError::of(failed, target)),
         }
     }
 
-    /// An idle connection, the one used last first.
+    /// A connection with room for a call: of the idle ones, that which was used last.
     fn take(&self) -> Option<Connected> {
         let mut state = self.state();
-        if let Some(sender) = state.http2.as_ref().filter(|sender| !sender.is_closed()) {
-            return Some(Connected::Http2(sender.clone()));
+        let now = Instant::now();
+        if let Some(turn) = state.shared.iter_mut().find_map(|shared| shared.turn(now)) {
+            return Some(Connected::Http2(turn));
         }
-        state.http2 = None;
-        let oldest = Instant::now().checked_sub(IDLE);
+        let oldest = now.checked_sub(IDLE);
         let kept = state.idle.pop().filter(|idle| oldest.is_none_or(|oldest| idle.since > oldest));
         if kept.is_none() {
             // What is below has been idle for longer still.
@@ -219,6 +220,10 @@ impl Pool {
             state.idle.remove(0);
         }
         state.idle.push(Idle { link, since: Instant::now() });
+        self.have_swept(&mut state);
+    }
+
+    fn have_swept(self: &Arc<Self>, state: &mut State) {
         if !state.is_swept
             && let Ok(runtime) = Handle::try_current()
         {
@@ -227,7 +232,7 @@ impl Pool {
         }
     }
 
-    async fn connect(&self) -> Result<Connected, BoxError> {
+    async fn connect(self: &Arc<Self>) -> Result<Connected, BoxError> {
         let connecting = self.connector.clone().oneshot(self.address.clone());
         let io = tokio::time::timeout(self.connect_timeout, connecting)
             .await
@@ -241,18 +246,12 @@ impl Pool {
             let (sender, connection) = http1::handshake(io).await?;
             return Ok(Connected::Http1(Box::new(Link { sender, connection: Some(connection) })));
         }
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING)
-            .handshake(io)
-            .await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(event = "upstream_connection_ended", %error);
-            }
-        });
-        self.state().http2 = Some(sender.clone());
-        Ok(Connected::Http2(sender))
+        let mut shared = Shared::open(io).await?;
+        let turn = shared.turn(Instant::now()).ok_or("the connection was closed at once")?;
+        let mut state = self.state();
+        state.shared.push(shared);
+        self.have_swept(&mut state);
+        Ok(Connected::Http2(turn))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -260,28 +259,18 @@ impl Pool {
     }
 }
 
-async fn over_http2(
-    mut sender: http2::SendRequest<RequestBody>,
-    mut request: Message,
-) -> Result<Response<Answer>, SendError> {
-    request.headers_mut().remove(header::HOST);
-    *request.version_mut() = Version::HTTP_2;
-    if let Err(error) = sender.ready().await {
-        return Err(SendError { error: error.into(), unsent: Some(Box::new(request)) });
-    }
-    match sender.try_send_request(request).await {
-        Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: None })),
-        Err(failed) => Err(SendError::of(failed, None)),
+async fn over_http2(turn: Turn, request: Message) -> Result<Response<Answer>, SendError> {
+    match turn.send(request).await {
+        Ok((response, place)) => Ok(response.map(|incoming| Answer { incoming, link: None, _place: Some(place) })),
+        Err((error, unsent)) => Err(SendError { error, unsent: unsent.map(Box::new) }),
     }
 }
 
 impl SendError {
     /// `target` is what the request was for before it was made ready for its connection.
-    fn of(mut failed: TrySendError<Message>, target: Option<Uri>) -> Self {
+    fn of(mut failed: TrySendError<Message>, target: Uri) -> Self {
         let unsent = failed.take_message().map(|mut request| {
-            if let Some(target) = target {
-                *request.uri_mut() = target;
-            }
+            *request.uri_mut() = target;
             Box::new(request)
         });
         Self { error: failed.into_error().into(), unsent }
@@ -300,7 +289,8 @@ async fn sweep(pool: Weak<Pool>) {
             drive(&mut idle.link.connection, &mut nobody);
             now.duration_since(idle.since) < IDLE && idle.link.connection.is_some()
         });
-        if state.idle.is_empty() {
+        state.shared.retain_mut(|shared| shared.is_wanted(now, IDLE));
+        if state.idle.is_empty() && state.shared.is_empty() {
             state.is_swept = false;
             return;
         }
@@ -310,7 +300,10 @@ async fn sweep(pool: Weak<Pool>) {
 /// The body of an answer, and the connection it comes over.
 pub struct Answer {
     incoming: Incoming,
+    /// Over HTTP/1.
     link: Option<(Box<Link>, Arc<Pool>)>,
+    /// Over HTTP/2.
+    _place: Option<Place>,
 }
 
 impl Answer {

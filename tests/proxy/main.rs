@@ -7,6 +7,7 @@ mod connections;
 mod demo;
 mod failures;
 mod faults;
+mod http2;
 mod identity;
 mod keep_alive;
 mod leaks;

@@ -18,13 +18,13 @@ use crate::upstream::{Upstream, event_stream, json as answer};
 use crate::world::World;
 
 /// An authority for both sides.
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,14 +32,14 @@ impl Authority {
         Self { issuer, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn roots(&self) -> RootCertStore {
+    pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         roots
     }
 
     /// A certificate for a loopback server, which asks for certificates of this authority if it `demands` them.
-    fn server(&self, protocols: &[&str], demands: bool) -> rustls::ServerConfig {
+    pub fn server(&self, protocols: &[&str], demands: bool) -> rustls::ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
