@@ -346,7 +346,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
 fn names_a_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "password", "accesstoken", "apikey", "privatekey"].iter().any(|word| key.contains(word))
-        || ["clientsecret", "initialaccesstoken"].iter().any(|name| strsim::jaro_winkler(&key, name) > 0.9)
+        || ["clientsecret", "initialaccesstoken", "value"].iter().any(|name| strsim::jaro_winkler(&key, name) > 0.9)
         || ["d", "k", "p", "q", "dp", "dq", "qi"].contains(&key.as_str())
 }
 

@@ -17,6 +17,7 @@ mod document;
 mod env;
 mod flags;
 mod gateway;
+mod headers;
 mod login;
 pub mod model;
 mod oidc;
@@ -170,6 +171,7 @@ fn note_secrets(node: &Node, problems: &Problems, notes: &mut Vec<String>) {
         Kind::Object(members) => {
             for member in members {
                 let is_secret = SECRETS.contains(&member.name.as_str())
+                    || (member.name == "value" && headers::sets_credential(node))
                     || member.value.as_text().is_some_and(client_certificate::holds_private_key);
                 if is_secret && member.value.is_written_text() {
                     notes.push(format!(

@@ -9,6 +9,7 @@ use url::Url;
 
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
+pub use super::headers::HeaderChange;
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
 use crate::oauth::scope::ScopeSet;
@@ -238,6 +239,8 @@ pub struct Route {
     pub required_scopes: ScopeSet,
     /// Who may use it: all of them must let a person in.
     pub access: Vec<AccessRules>,
+    /// Made in every request before it goes to the upstream, in order.
+    pub header_changes: Vec<HeaderChange>,
 }
 
 impl Route {

@@ -7,15 +7,24 @@ use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::login::{Login, LoginOptions, stand_in_credentials};
-use super::model::{AccessRules, LoginPolicy};
+use super::model::{AccessRules, HeaderChange, LoginPolicy};
 use super::routes::Known;
-use super::{Mode, access, raw, schema};
+use super::{Mode, access, headers, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
 
 /// The policy types of this version.
-const SUPPORTED: &[&str] = &[WORKOS, OIDC, "mcp-access-inbound"];
+const SUPPORTED: &[&str] = &[
+    WORKOS,
+    OIDC,
+    "mcp-access-inbound",
+    "set-headers-inbound",
+    "remove-headers-inbound",
+    "set-upstream-api-key-inbound",
+];
+
+const SUPPORTED_HELP: &str = "`doorward schema policies` shows those of this version";
 
 /// `policyType` and the `export` that belongs to it.
 const TYPES: &[(&str, &str)] = &[
@@ -61,6 +70,7 @@ pub(super) struct Entry {
 /// What a policy that is no login makes of the routes that name it.
 pub(super) enum Rule {
     Access(AccessRules),
+    Headers(Vec<HeaderChange>),
 }
 
 impl Rule {
@@ -68,6 +78,7 @@ impl Rule {
     pub fn needs_person(&self) -> bool {
         match self {
             Self::Access(_) => true,
+            Self::Headers(_) => false,
         }
     }
 }
@@ -131,6 +142,13 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             }
             raw::Policy::Access(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Access(access::resolve(options, node, whole, problems)))
+            }),
+            raw::Policy::SetHeaders(policy) => policies
+                .add_rule(policy, node, |options, node| Some(Rule::Headers(headers::set(&options, node, problems)))),
+            raw::Policy::RemoveHeaders(policy) => policies
+                .add_rule(policy, node, |options, node| Some(Rule::Headers(headers::remove(&options, node, problems)))),
+            raw::Policy::SetUpstreamApiKey(policy) => policies.add_rule(policy, node, |options, node| {
+                Some(Rule::Headers(headers::set_api_key(&options, node, problems)))
             }),
         }
     }
@@ -220,6 +238,7 @@ impl Policies {
         for policy in &self.rules {
             match &policy.rule {
                 Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
+                Rule::Headers(_) => {}
             }
         }
         login.resolve(routes, problems, notes)
@@ -237,7 +256,7 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
         problems.add("value", kind.place, format!("there is no policy type {}", kind.shown())).nearest(
             text,
             TYPES.iter().map(|(name, _)| *name),
-            supported(),
+            SUPPORTED_HELP,
         );
         return false;
     };
@@ -252,15 +271,10 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
     if !SUPPORTED.contains(&text) {
         problems
             .add("unsupported", kind.place, format!("`{text}` is not supported yet in this version"))
-            .help(supported());
+            .help(SUPPORTED_HELP);
         return false;
     }
     true
-}
-
-fn supported() -> String {
-    let names: Vec<_> = SUPPORTED.iter().map(|name| format!("`{name}`")).collect();
-    format!("this version has {}", names.join(", "))
 }
 
 /// `module` of a policy's or a route's handler.

@@ -5,6 +5,7 @@
 //! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
 //! These structs hold secrets and have no `Debug`.
 
+mod headers;
 mod oidc;
 mod routes;
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use headers::*;
 pub use oidc::*;
 pub use routes::*;
 
@@ -82,6 +84,12 @@ pub enum Policy {
     Oidc(PolicyOf<Oidc>),
     #[serde(rename = "mcp-access-inbound")]
     Access(PolicyOf<Access>),
+    #[serde(rename = "set-headers-inbound")]
+    SetHeaders(PolicyOf<SetHeaders>),
+    #[serde(rename = "remove-headers-inbound")]
+    RemoveHeaders(PolicyOf<RemoveHeaders>),
+    #[serde(rename = "set-upstream-api-key-inbound")]
+    SetUpstreamApiKey(PolicyOf<SetUpstreamApiKey>),
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{AccessRules, ForwardIdentity, ProxyOptions, Route};
+use super::model::{AccessRules, ForwardIdentity, HeaderChange, ProxyOptions, Route};
 use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
@@ -240,6 +240,7 @@ pub(super) fn resolve(
                 proxy,
                 required_scopes: required_scopes(operation, policies, problems),
                 access: access_rules(operation, policies),
+                header_changes: header_changes(operation, policies),
             })
         })
         .collect()
@@ -278,9 +279,21 @@ fn rules<'a>(operation: &'a Operation, policies: &'a Policies) -> impl Iterator<
 
 fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> {
     rules(operation, policies)
-        .map(|rule| match rule {
-            Rule::Access(rules) => rules.clone(),
+        .filter_map(|rule| match rule {
+            Rule::Access(rules) => Some(rules.clone()),
+            Rule::Headers(_) => None,
         })
+        .collect()
+}
+
+/// In the order in which the route names its policies.
+fn header_changes(operation: &Operation, policies: &Policies) -> Vec<HeaderChange> {
+    rules(operation, policies)
+        .filter_map(|rule| match rule {
+            Rule::Headers(changes) => Some(changes.clone()),
+            Rule::Access(_) => None,
+        })
+        .flatten()
         .collect()
 }
 

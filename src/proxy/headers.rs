@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::config::model::HeaderChange;
+
 /// Headers that are about one connection, or are the client's own secrets.
 fn is_for_the_gateway(name: &str) -> bool {
     matches!(
@@ -89,6 +91,38 @@ pub fn strip_request(headers: &mut HeaderMap) {
         // The session's real name is translated; another spelling would go past that.
         is_for_the_gateway(&plain) || plain == "mcp-session-id"
     });
+}
+
+/// Makes the changes that the route's policies ask for. Comes after [`strip_request`], so that nothing the client sent
+/// under the name of a credential is there to be kept; and before the identity headers, which no policy can name.
+pub fn change_request(headers: &mut HeaderMap, changes: &[HeaderChange]) {
+    if changes.is_empty() {
+        return;
+    }
+    // An upstream behind CGI joins what the client calls `x_api_key` to what a policy calls `x-api-key`.
+    let spelt_otherwise = |name: &HeaderName| {
+        changes.iter().filter_map(HeaderChange::taken).any(|taken| taken != name && is_other_spelling(taken, name))
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| spelt_otherwise(name)).cloned().collect();
+    for name in names {
+        headers.remove(&name);
+    }
+    for change in changes {
+        match change {
+            HeaderChange::Set { name, overwrite: false, .. } if headers.contains_key(name) => {}
+            HeaderChange::Set { name, value, .. } => {
+                headers.insert(name.clone(), value.clone());
+            }
+            HeaderChange::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+fn is_other_spelling(one: &HeaderName, other: &HeaderName) -> bool {
+    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+    one.as_str().bytes().map(plain).eq(other.as_str().bytes().map(plain))
 }
 
 /// Takes out of a response what is not for the client.

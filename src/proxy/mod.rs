@@ -291,6 +291,7 @@ impl Proxy {
     async fn prepare_headers(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<Option<usize>, ProxyError> {
         headers::strip_request(headers);
         let session = self.sessions.open_in(headers, call.token.as_deref(), call.to)?;
+        headers::change_request(headers, &call.to.route.header_changes);
         self.add_identity(call, headers).await?;
         Ok(session)
     }

@@ -219,6 +219,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             },
             required_scopes: ScopeSet::default(),
             access: Vec::new(),
+            header_changes: Vec::new(),
         });
     }
     config

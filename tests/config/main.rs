@@ -17,6 +17,7 @@ mod defaults;
 mod environment;
 mod flags;
 mod gateway;
+mod headers;
 mod never_panics;
 mod oidc;
 mod policies;

@@ -13,7 +13,7 @@ fn a_policy_type_of_a_later_version_says_so() {
       |
     1 | {"policies": [{"name": "workos", "policyType": "mcp-okta-oauth-inbound", "handler": {"options": {"oktaDomain": "x"}}}]}
       |                                                ^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: this version has `mcp-workos-oauth-inbound`, `mcp-oauth-inbound`, `mcp-access-inbound`
+      = help: `doorward schema policies` shows those of this version
 
     1 problem in the configuration
     "#);

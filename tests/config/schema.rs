@@ -97,6 +97,10 @@ const POLICY_OPTIONS: &[&str] = &[
     "groups",
     "emailDomains",
     "emailVerified",
+    "headers",
+    "value",
+    "overwrite",
+    "header",
 ];
 
 /// Every member of gateway.md §2 and every option of §10 that this version has.

@@ -7,6 +7,7 @@ mod connections;
 mod demo;
 mod failures;
 mod faults;
+mod header_policies;
 mod http2;
 mod identity;
 mod keep_alive;

@@ -58,25 +58,33 @@ impl World {
     }
 
     pub async fn with_keys(upstream: &str, handler: &Value, gateway: &Value, keys: Arc<Keys>) -> Self {
-        Self::start(upstream, [handler, handler], gateway, keys, 10_000, RootCertStore::empty()).await
+        Self::start(upstream, [handler, handler], gateway, &[], keys, 10_000, RootCertStore::empty()).await
     }
 
     /// Trusts upstreams by `roots`; the routes have options of their own, and may have a `rewritePattern`.
     pub async fn with_roots(upstream: &str, handlers: [&Value; 2], roots: RootCertStore) -> Self {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
-        Self::start(upstream, handlers, &json!({}), keys, 10_000, roots).await
+        Self::start(upstream, handlers, &json!({}), &[], keys, 10_000, roots).await
+    }
+
+    /// With further policies, which both routes name in this order.
+    pub async fn with_policies(upstream: &str, handler: &Value, policies: &[Value]) -> Self {
+        let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
+        let roots = RootCertStore::empty();
+        Self::start(upstream, [handler, handler], &json!({}), policies, keys, 10_000, roots).await
     }
 
     /// With so many calls and streams open at most.
     pub async fn with_streams(upstream: &str, handler: &Value, gateway: &Value, max_streams: usize) -> Self {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
-        Self::start(upstream, [handler, handler], gateway, keys, max_streams, RootCertStore::empty()).await
+        Self::start(upstream, [handler, handler], gateway, &[], keys, max_streams, RootCertStore::empty()).await
     }
 
     async fn start(
         upstream: &str,
         handlers: [&Value; 2],
         gateway: &Value,
+        policies: &[Value],
         keys: Arc<Keys>,
         max_streams: usize,
         roots: RootCertStore,
@@ -86,7 +94,7 @@ impl World {
         let store = Store::open(&format!("sqlite://{}", folder.path().join("p.db").display())).await.unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
         let revocations = Arc::new(Revocations::default());
-        let config = config(&folder, upstream, handlers, gateway);
+        let config = config(&folder, upstream, handlers, gateway, policies);
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let metrics: Arc<Metrics> = Arc::default();
         let parts = ProxyParts {
@@ -199,22 +207,24 @@ async fn accept(listener: TcpListener, proxy: Arc<Proxy>, origin: Arc<str>) {
     }
 }
 
-fn config(folder: &TempDir, upstream: &str, handlers: [&Value; 2], gateway: &Value) -> GatewayConfig {
+fn config(folder: &TempDir, upstream: &str, handlers: [&Value; 2], gateway: &Value, more: &[Value]) -> GatewayConfig {
     let path = folder.path().join("config");
     std::fs::create_dir_all(&path).unwrap();
-    let policies = json!({ "policies": [{
+    let mut policies = json!({ "policies": [{
         "name": "login",
         "policyType": "mcp-workos-oauth-inbound",
         "handler": { "options": {
             "clientId": "$env(WORKOS_CLIENT_ID)", "clientSecret": "$env(WORKOS_CLIENT_SECRET)", "gateway": gateway,
         } },
     }] });
+    policies["policies"].as_array_mut().unwrap().extend(more.iter().cloned());
     let route = |slug: &str, handler: &Value| {
         let mut options = handler.clone();
         if options["rewritePattern"].is_null() {
             options["rewritePattern"] = upstream.into();
         }
-        let inbound = if options["public"] == true { json!([]) } else { json!(["login"]) };
+        let login = if options["public"] == true { None } else { Some("login") };
+        let inbound: Vec<&str> = login.into_iter().chain(more.iter().filter_map(|one| one["name"].as_str())).collect();
         json!({ "post": {
             "operationId": slug,
             "x-zuplo-route": {
