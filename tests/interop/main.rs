@@ -9,6 +9,7 @@
 //! | `process.rs` | children with bounded waits |
 //! | `world.rs` | provider, upstreams and gateway of one test |
 //! | `clients.rs` | official clients × login providers |
+//! | `identity.rs` | the MCP servers of `examples/` that verify who calls |
 //! | `rmcp_client.rs` | the official Rust client, in process |
 //! | `suites.rs` | conformance, the browser, documents as client ids |
 
@@ -21,6 +22,7 @@
 )]
 
 mod clients;
+mod identity;
 #[path = "../support/ports.rs"]
 mod ports;
 #[path = "../support/postgres.rs"]

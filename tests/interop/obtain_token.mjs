@@ -33,7 +33,7 @@ export async function register(metadata, redirectUri, name = 'Interop suite') {
   })).client_id;
 }
 
-export async function obtainToken(mcpUrl, { log } = {}) {
+export async function obtainToken(mcpUrl, { log, as } = {}) {
   const { prm, metadata } = await discover(mcpUrl);
   const redirectUri = 'http://127.0.0.1:43119/callback';
   const clientId = await register(metadata, redirectUri);
@@ -44,7 +44,7 @@ export async function obtainToken(mcpUrl, { log } = {}) {
     response_type: 'code', client_id: clientId, redirect_uri: redirectUri, resource: prm.resource, state,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
   })) authorize.searchParams.set(name, value);
-  const { url } = await browse(authorize.href, { visit: false, log });
+  const { url } = await browse(authorize.href, { visit: false, log, as });
   const callback = new URL(url).searchParams;
   if (!callback.get('code') || callback.get('state') !== state) throw new Error(`no code: ${callback.get('error')}`);
   const tokens = await json(metadata.token_endpoint, {

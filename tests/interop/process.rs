@@ -160,6 +160,14 @@ pub fn scratch() -> &'static Path {
                 std::fs::copy(&path, scratch.join(name)).expect("a copy of the script");
             }
         }
+        for example in ["identity-typescript", "identity-python"] {
+            std::fs::create_dir_all(scratch.join(example)).expect("a folder for the example");
+            for entry in std::fs::read_dir(source.join("examples").join(example)).expect("the example").flatten() {
+                if entry.path().is_file() {
+                    std::fs::copy(entry.path(), scratch.join(example).join(entry.file_name())).expect("a copy");
+                }
+            }
+        }
         scratch
     })
 }

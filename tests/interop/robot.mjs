@@ -126,9 +126,10 @@ function send(url, { method, body, cookie, site, origin }) {
 /**
  * Walks from an authorize URL to the client's callback.
  * `redirectUri` tells the callback; by default the one named in the URL. `visit: false` does not call it.
+ * `as` is the address of the person who signs in at WorkOS, or at a double of it; by default its first.
  * Gives the URL the callback was (or would be) called with, and the pages met on the way.
  */
-export async function browse(start, { redirectUri, visit = true, jar = new CookieJar(), log = () => {} } = {}) {
+export async function browse(start, { redirectUri, visit = true, jar = new CookieJar(), as, log = () => {} } = {}) {
   let url = new URL(start);
   const target = new URL(redirectUri ?? url.searchParams.get('redirect_uri') ?? 'none:');
   const isCallback = (u) => u.protocol === target.protocol && u.host === target.host && u.pathname === target.pathname;
@@ -146,6 +147,7 @@ export async function browse(start, { redirectUri, visit = true, jar = new Cooki
 
     if (answer.status >= 300 && answer.status < 400 && answer.headers.location) {
       url = new URL(answer.headers.location, url);
+      if (as && url.pathname === '/user_management/authorize') url.searchParams.set('login_hint', as);
       if (isCallback(url) || !url.protocol.startsWith('http')) {
         if (visit && url.protocol === 'http:') await send(url, { method: 'GET', site }).catch(() => {});
         return { url: url.href, pages };

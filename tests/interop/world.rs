@@ -68,7 +68,12 @@ impl World {
         let (provider, told) = start_provider(login, folder.path(), &origin);
         let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret").to_owned();
         let slugs = setup.upstreams.unwrap_or_else(|| USUAL.to_vec());
-        let (upstreams, upstream_urls) = start_upstreams(folder.path(), &slugs);
+        let surroundings = [
+            ("DOORWARD_ISSUER", origin.as_str()),
+            ("WORKOS_API_URL", told["url"].as_str().expect("a URL")),
+            ("WORKOS_API_KEY", &secret),
+        ];
+        let (upstreams, upstream_urls) = start_upstreams(folder.path(), &slugs, &surroundings);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         write(&config.join("policies.json"), &policies(Some((login, &told)), &setup.gateway_options));
@@ -151,7 +156,7 @@ impl Dev {
     /// With the upstreams of [`World`], options of the login policy's `gateway`, and nobody to click.
     pub fn auto_approving(gateway_options: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL);
+        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL, &[]);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         write(&config.join("policies.json"), &policies(None, gateway_options));
@@ -162,7 +167,7 @@ impl Dev {
     /// With the upstreams of [`World`], whose routes pages of `origin` may call.
     pub fn for_pages_of(origin: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL);
+        let (upstreams, urls) = start_upstreams(folder.path(), &USUAL, &[]);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         let mut policies = policies(None, &json!({ "accessTokenTtlSeconds": 600 }));
@@ -244,14 +249,18 @@ fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value)
     (running, serde_json::from_str(&line).expect("one line of JSON"))
 }
 
-/// The upstreams of these slugs, and where each is.
-fn start_upstreams(folder: &Path, slugs: &[&'static str]) -> (Vec<Running>, Vec<(&'static str, String)>) {
+/// The upstreams of these slugs, which know the variables, and where each is.
+fn start_upstreams(
+    folder: &Path,
+    slugs: &[&'static str],
+    variables: &[(&str, &str)],
+) -> (Vec<Running>, Vec<(&'static str, String)>) {
     let ports: Vec<_> = slugs.iter().map(|_| free_port()).collect();
-    let mut upstreams: Vec<_> = slugs
-        .iter()
-        .zip(&ports)
-        .map(|(slug, port)| Running::start(&format!("upstream-{slug}"), folder, &mut upstream(slug, *port)))
-        .collect();
+    let start = |slug: &str, port: u16| {
+        let mut command = upstream(slug, port);
+        Running::start(&format!("upstream-{slug}"), folder, command.envs(variables.iter().copied()))
+    };
+    let mut upstreams: Vec<_> = slugs.iter().zip(&ports).map(|(slug, port)| start(slug, *port)).collect();
     for (upstream, port) in upstreams.iter_mut().zip(&ports) {
         upstream.wait_until(|| TcpStream::connect(("localhost", *port)).is_ok());
     }
@@ -259,12 +268,17 @@ fn start_upstreams(folder: &Path, slugs: &[&'static str]) -> (Vec<Running>, Vec<
     (upstreams, urls)
 }
 
-fn upstream(slug: &str, port: u16) -> Command {
+/// The command of an upstream at `http://localhost:PORT/mcp`.
+pub fn upstream(slug: &str, port: u16) -> Command {
+    let url = format!("http://localhost:{port}/mcp");
     let port = port.to_string();
     let mut command = match slug {
         "python" | "python-stateless" => python("upstream_python.py"),
         "everything" => node("node_modules/@modelcontextprotocol/server-everything/dist/index.js"),
         "rmcp" | "rmcp-stateless" => example("rmcp_upstream"),
+        "identity-typescript" => node("identity-typescript/server.js"),
+        "identity-python" => python("identity-python/server.py"),
+        "identity-rust" => example("identity-rust"),
         _ => panic!("there is no upstream {slug}"),
     };
     match slug {
@@ -272,7 +286,8 @@ fn upstream(slug: &str, port: u16) -> Command {
         "python-stateless" => command.args([&port, "stateless"]),
         "everything" => command.arg("streamableHttp").env("PORT", port),
         "rmcp" => command.args(["--port", &port]),
-        _ => command.args(["--port", &port, "--stateless"]),
+        "rmcp-stateless" => command.args(["--port", &port, "--stateless"]),
+        _ => command.env("PORT", port).env("MCP_URL", url),
     };
     command
 }
@@ -331,6 +346,7 @@ fn routes(upstreams: &[(&'static str, String)]) -> Value {
     let paths: serde_json::Map<_, _> = upstreams
         .iter()
         .map(|(slug, upstream)| {
+            let form = if slug.starts_with("identity-") { "assertion" } else { "headers" };
             let route = json!({
                 "operationId": slug,
                 "summary": format!("The {slug} server"),
@@ -339,7 +355,7 @@ fn routes(upstreams: &[(&'static str, String)]) -> Value {
                     "handler": {
                         "module": "$import(@zuplo/runtime/mcp-gateway)",
                         "export": "McpProxyHandler",
-                        "options": { "rewritePattern": upstream, "forwardIdentity": "headers" },
+                        "options": { "rewritePattern": upstream, "forwardIdentity": form },
                     },
                     "policies": { "inbound": ["login"] },
                 },
