@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and its like at the root, and every page of `docs/`.
+/// README.md and its like at the root, every page of `docs/`, and those beside the examples.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths: Vec<PathBuf> =
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
@@ -23,6 +23,8 @@ fn documents() -> Vec<(PathBuf, String)> {
             }
         }
     }
+    let examples = fs::read_dir(root().join("examples")).expect("the examples are there").flatten();
+    paths.extend(examples.map(|entry| entry.path().join("README.md")).filter(|path| path.exists()));
     paths
         .into_iter()
         .map(|path| {
@@ -171,4 +173,50 @@ fn every_json_example_parses() {
 fn the_readme_shows_the_one_command() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README.md is readable");
     assert!(blocks(&readme, "bash").iter().any(|block| block.contains("cargo run --release -- dev")));
+}
+
+/// `(name, version)` of every pin in a `requirements.txt`, without the extras of a name.
+fn python_pins(path: &str) -> BTreeSet<(String, String)> {
+    let text = fs::read_to_string(root().join(path)).expect("the pins are readable");
+    text.lines()
+        .filter_map(|line| line.split_once("=="))
+        .map(|(name, version)| (name.split('[').next().unwrap_or(name).to_owned(), version.to_owned()))
+        .collect()
+}
+
+/// `(name, version)` of every dependency in a `package.json`.
+fn node_pins(path: &str) -> BTreeSet<(String, String)> {
+    let text = fs::read_to_string(root().join(path)).expect("the pins are readable");
+    let package: serde_json::Value = serde_json::from_str(&text).expect("a package.json is JSON");
+    let dependencies = package["dependencies"].as_object().expect("dependencies");
+    dependencies.iter().map(|(name, version)| (name.clone(), version.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+#[test]
+fn the_examples_stand_on_the_versions_that_are_tested() {
+    let (node, python) = (node_pins("tests/interop/package.json"), python_pins("tests/interop/requirements.txt"));
+    let (their_node, their_python) = (
+        node_pins("examples/identity-typescript/package.json"),
+        python_pins("examples/identity-python/requirements.txt"),
+    );
+    assert!(their_node.len() >= 3 && their_python.len() >= 5);
+    let differing: Vec<_> = their_node.difference(&node).chain(their_python.difference(&python)).collect();
+    assert!(differing.is_empty(), "not what tests/interop pins: {differing:?}");
+}
+
+#[test]
+fn the_code_that_is_shown_is_that_of_the_examples() {
+    let page = fs::read_to_string(root().join("docs/identity-for-servers.md")).expect("the page is readable");
+    for (language, file) in [
+        ("js", "examples/identity-typescript/identity.js"),
+        ("python", "examples/identity-python/identity.py"),
+        ("rust", "examples/identity-rust/identity.rs"),
+    ] {
+        let source = fs::read_to_string(root().join(file)).expect("an example is readable");
+        let shown = blocks(&page, language);
+        assert!(!shown.is_empty(), "no {language} is shown");
+        for block in shown {
+            assert!(format!("\n{source}").contains(&format!("\n{block}\n")), "not in {file}:\n{block}");
+        }
+    }
 }
