@@ -98,16 +98,23 @@ pub(super) fn check_clients(rules: &AccessRules, node: &Node, known: &[raw::Stat
 
 /// Where a provider lets anyone sign up, a route without an access policy is everyone's.
 pub(super) fn note_on_open_routes(login: &LoginPolicy, routes: &[Route]) -> Option<String> {
-    let LoginProvider::WorkOs(options) = &login.provider else { return None };
-    let limited = options.organization_id.is_some() || matches!(options.selector, WorkOsSelector::Connection(_));
+    let place = match &login.provider {
+        LoginProvider::WorkOs(options) => {
+            let limited =
+                options.organization_id.is_some() || matches!(options.selector, WorkOsSelector::Connection(_));
+            (!limited).then_some("the AuthKit environment")
+        }
+        LoginProvider::Oidc(options) => options.profile.open_sign_up.then_some(options.display_name.as_str()),
+        LoginProvider::Development => None,
+    }?;
     let open: Vec<&str> = routes
         .iter()
         .filter(|route| !route.proxy.public && route.access.is_empty())
         .map(|route| route.path.as_str())
         .collect();
-    (!limited && !open.is_empty()).then(|| {
+    (!open.is_empty()).then(|| {
         format!(
-            "whoever can sign in to the AuthKit environment may use {}: where it lets anyone sign up, add an access policy \
+            "whoever can sign in to {place} may use {}: where it lets anyone sign up, add an access policy \
              (`mcp-access-inbound`)",
             open.join(", ")
         )

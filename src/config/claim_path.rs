@@ -48,12 +48,6 @@ impl ClaimPath {
         }
     }
 
-    /// The claim of this name.
-    #[must_use]
-    pub fn of_name(name: &str) -> Self {
-        Self { whole: Some(name.to_owned()), steps: Vec::new() }
-    }
-
     /// What stands there.
     #[must_use]
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
@@ -64,10 +58,16 @@ impl ClaimPath {
         })
     }
 
-    /// The texts that stand there: of a list, or a single one.
+    /// The texts that stand there.
     #[must_use]
     pub fn texts(&self, claims: &Map<String, Value>) -> Vec<String> {
-        let entries = match self.find(claims) {
+        Self::texts_of(self.find(claims))
+    }
+
+    /// The texts of a list, or a single one.
+    #[must_use]
+    pub fn texts_of(value: Option<&Value>) -> Vec<String> {
+        let entries = match value {
             Some(Value::Array(entries)) => entries.as_slice(),
             Some(single) => std::slice::from_ref(single),
             None => &[],

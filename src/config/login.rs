@@ -7,7 +7,7 @@ use super::document::{Kind, Node};
 use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
 use super::policies::OIDC;
 use super::routes::Known;
-use super::{Mode, gateway, oidc, raw, workos};
+use super::{Mode, gateway, oidc, providers, raw, workos};
 
 /// The MCP OAuth policy of a project.
 pub(super) struct Login {
@@ -22,13 +22,20 @@ pub(super) struct Login {
 pub(super) enum LoginOptions {
     WorkOs(raw::WorkOs),
     Oidc(raw::Oidc),
+    Provider(raw::Provider),
 }
 
 impl LoginOptions {
+    /// Those of a policy with derived endpoints.
+    pub fn provider(raw: impl Into<raw::Provider>) -> Self {
+        Self::Provider(raw.into())
+    }
+
     fn gateway(&self) -> &raw::Gateway {
         match self {
             Self::WorkOs(raw) => &raw.gateway,
             Self::Oidc(raw) => &raw.gateway,
+            Self::Provider(raw) => raw.common().gateway,
         }
     }
 
@@ -36,6 +43,7 @@ impl LoginOptions {
         match self {
             Self::WorkOs(raw) => &raw.id_jag,
             Self::Oidc(raw) => &raw.id_jag,
+            Self::Provider(raw) => raw.common().id_jag,
         }
     }
 
@@ -44,6 +52,7 @@ impl LoginOptions {
         match self {
             Self::WorkOs(raw) => (&raw.scope, &["scope"]),
             Self::Oidc(raw) => (&raw.browser_login.scope, &["browserLogin", "scope"]),
+            Self::Provider(raw) => (raw.common().scope, &["scope"]),
         }
     }
 
@@ -51,6 +60,7 @@ impl LoginOptions {
         match self {
             Self::WorkOs(raw) => browser_login(&raw.browser_login_overrides),
             Self::Oidc(raw) => browser_login(&raw.browser_login.common()),
+            Self::Provider(raw) => browser_login(raw.common().browser_login_overrides),
         }
     }
 }
@@ -96,6 +106,12 @@ impl Login {
             LoginOptions::Oidc(raw) => {
                 ("the identity provider", oidc::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
             }
+            LoginOptions::Provider(raw) => {
+                if self.stand_in.is_none() {
+                    providers::check_account(raw, &self.node, problems);
+                }
+                (providers::name(raw), providers::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
+            }
         };
         let gateway = gateway::resolve(raw.gateway(), &self.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &self.stand_in {
@@ -134,6 +150,9 @@ pub(super) fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut
     let is_oidc = policy.get("policyType").and_then(Node::as_text) == Some(OIDC);
     let options = policy.get_mut("handler")?.get_mut("options")?;
     let filled = if is_oidc { stand_in_oidc(options, problems) } else { stand_in_pair(options, problems) };
+    if filled.is_some() {
+        providers::fill_for_development(options);
+    }
     if is_oidc && filled.is_some() {
         // The issuer may come from the same environment as the credentials.
         if let Some(issuer) = options.get_mut("oidc").and_then(|oidc| oidc.get_mut("issuer"))

@@ -22,6 +22,7 @@ mod login;
 pub mod model;
 mod oidc;
 mod policies;
+mod providers;
 pub mod raw;
 mod routes;
 mod schema;

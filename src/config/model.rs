@@ -10,6 +10,7 @@ use url::Url;
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
 pub use super::headers::HeaderChange;
+pub use super::providers::{AnotherAccount, ProviderProfile, SignOut};
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
 use crate::oauth::scope::ScopeSet;
@@ -70,7 +71,7 @@ pub enum WorkOsSelector {
     Organization(String),
 }
 
-/// `mcp-oauth-inbound`, gateway.md §6.2: all that differs between one `OpenID` provider and another.
+/// `mcp-oauth-inbound` and the policies derived from it, gateway.md §6.2 and §6.3: all that differs between one `OpenID` provider and another.
 #[derive(Debug, Clone)]
 pub struct OidcOptions {
     /// What pages and logs call the provider.
@@ -85,6 +86,7 @@ pub struct OidcOptions {
     /// `audience` of the authorization request, for providers that know this parameter.
     pub requested_audience: Option<String>,
     pub claims: PersonClaims,
+    pub profile: ProviderProfile,
 }
 
 /// Endpoints as configured. Where one that a login needs is missing, the provider's metadata fill in the rest.
@@ -121,7 +123,7 @@ pub struct ClientKey {
     pub id: Option<String>,
 }
 
-/// Where a person's roles, groups and permissions stand. `None`: the claim of that name, which may be absent.
+/// Where a person's roles, groups and permissions stand. `None`: where [`ProviderProfile`] says, which may be absent.
 #[derive(Debug, Clone, Default)]
 pub struct PersonClaims {
     pub roles: Option<ClaimPath>,

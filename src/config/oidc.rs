@@ -6,7 +6,7 @@ use url::Url;
 use super::claim_path::ClaimPath;
 use super::diagnostic::Problems;
 use super::document::Node;
-use super::model::{ClientKey, OidcCredential, OidcEndpoints, OidcOptions, PersonClaims, SecretWay};
+use super::model::{ClientKey, OidcCredential, OidcEndpoints, OidcOptions, PersonClaims, ProviderProfile, SecretWay};
 use super::raw::{self, TokenEndpointAuthMethod};
 use super::workos::is_https_or_loopback;
 use crate::crypto::AssertionKey;
@@ -26,25 +26,10 @@ pub(super) fn resolve(raw: &raw::Oidc, node: &Node, problems: &mut Problems) -> 
         end_session: endpoint(&raw.oidc.end_session_url, &provider, "endSessionUrl"),
     };
     let client_id = raw.browser_login.client_id.clone();
-    if client_id.as_deref().is_some_and(|id| id.trim().is_empty()) {
-        problems
-            .add("value", login.find(&["clientId"]).place, "`clientId` is empty")
-            .help("the provider shows it where the gateway is registered as an application");
-    }
-    let scope = raw.browser_login.scope.trim();
-    if !scope.is_empty() && !scope.split(' ').any(|scope| scope == "openid") {
-        problems
-            .add("value", login.find(&["scope"]).place, "`scope` lacks `openid`, without which there is no ID token")
-            .help("the default is `openid profile email`");
-    }
-    let mut claim = |text: &Option<String>, key: &str| {
-        text.as_deref().and_then(|text| claim_path(text, &node.find(&[key]), key, problems))
-    };
-    let claims = PersonClaims {
-        roles: claim(&raw.role_claim, "roleClaim"),
-        groups: claim(&raw.group_claim, "groupClaim"),
-        permissions: claim(&raw.permission_claim, "permissionClaim"),
-    };
+    check_client_id(client_id.as_deref(), &login.find(&["clientId"]), problems);
+    check_scope(&raw.browser_login.scope, &login.find(&["scope"]), problems);
+    let paths = [&raw.role_claim, &raw.group_claim, &raw.permission_claim].map(Option::as_deref);
+    let claims = person_claims(paths, node, problems);
     let credential = credential(&raw.browser_login, &login, problems);
     let (issuer, display_name) = issuer?;
     Some(OidcOptions {
@@ -56,7 +41,44 @@ pub(super) fn resolve(raw: &raw::Oidc, node: &Node, problems: &mut Problems) -> 
         credential: credential?,
         requested_audience: raw.browser_login.audience.clone(),
         claims,
+        profile: ProviderProfile::STANDARD,
     })
+}
+
+pub(super) fn check_client_id(id: Option<&str>, node: &Node, problems: &mut Problems) {
+    if id.is_some_and(|id| id.trim().is_empty()) {
+        problems
+            .add("value", node.place, "`clientId` is empty")
+            .help("the provider shows it where the gateway is registered as an application");
+    }
+}
+
+pub(super) fn check_secret(secret: Option<&str>, node: &Node, problems: &mut Problems) {
+    if secret.is_some_and(|secret| secret.trim().is_empty()) {
+        problems.add("value", node.place, "the secret is empty").help("write `$env(NAME)`");
+    }
+}
+
+/// An empty scope is the caller's to report.
+pub(super) fn check_scope(scope: &str, node: &Node, problems: &mut Problems) {
+    let scope = scope.trim();
+    if !scope.is_empty() && !scope.split(' ').any(|scope| scope == "openid") {
+        problems
+            .add("value", node.place, "`scope` lacks `openid`, without which there is no ID token")
+            .help("the default is `openid profile email`");
+    }
+}
+
+/// `roleClaim`, `groupClaim` and `permissionClaim` of the options in `node`.
+pub(super) fn person_claims(paths: [Option<&str>; 3], node: &Node, problems: &mut Problems) -> PersonClaims {
+    let mut claim =
+        |text: Option<&str>, key: &str| text.and_then(|text| claim_path(text, &node.find(&[key]), key, problems));
+    let [roles, groups, permissions] = paths;
+    PersonClaims {
+        roles: claim(roles, "roleClaim"),
+        groups: claim(groups, "groupClaim"),
+        permissions: claim(permissions, "permissionClaim"),
+    }
 }
 
 /// The issuer as written, and its host.
@@ -125,9 +147,7 @@ fn credential(raw: &raw::OidcBrowserLogin, login: &Node, problems: &mut Problems
             None
         }
         (Some(secret), None, _) => {
-            if secret.trim().is_empty() {
-                problems.add("value", at("clientSecret"), "the secret is empty").help("write `$env(NAME)`");
-            }
+            check_secret(Some(secret), &login.find(&["clientSecret"]), problems);
             let way = raw.token_endpoint_auth_method.map(|method| match method {
                 Method::ClientSecretPost => SecretWay::Post,
                 Method::ClientSecretBasic | Method::PrivateKeyJwt => SecretWay::Basic,

@@ -18,6 +18,16 @@ pub(super) const OIDC: &str = "mcp-oauth-inbound";
 const SUPPORTED: &[&str] = &[
     WORKOS,
     OIDC,
+    "mcp-auth0-oauth-inbound",
+    "mcp-cognito-oauth-inbound",
+    "mcp-clerk-oauth-inbound",
+    "mcp-entra-oauth-inbound",
+    "mcp-google-oauth-inbound",
+    "mcp-keycloak-oauth-inbound",
+    "mcp-logto-oauth-inbound",
+    "mcp-okta-oauth-inbound",
+    "mcp-onelogin-oauth-inbound",
+    "mcp-ping-oauth-inbound",
     "mcp-access-inbound",
     "set-headers-inbound",
     "remove-headers-inbound",
@@ -131,15 +141,20 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
     policies.cors = CorsPolicies::read(file.cors_policies, nodes, problems);
     let nodes = document.get("policies").map(Node::items).unwrap_or_default();
     for (policy, node) in file.policies.unwrap_or_default().into_iter().zip(nodes) {
+        let mut login = |policy| policies.add_login(policy, node, stand_in.take(), problems);
         match policy {
-            raw::Policy::WorkOs(policy) => {
-                let options = policy.handler.and_then(|handler| handler.options).map(LoginOptions::WorkOs);
-                policies.add_login(policy.name, options, node, stand_in.take(), problems);
-            }
-            raw::Policy::Oidc(policy) => {
-                let options = policy.handler.and_then(|handler| handler.options).map(LoginOptions::Oidc);
-                policies.add_login(policy.name, options, node, stand_in.take(), problems);
-            }
+            raw::Policy::WorkOs(policy) => login(policy.map(LoginOptions::WorkOs)),
+            raw::Policy::Oidc(policy) => login(policy.map(LoginOptions::Oidc)),
+            raw::Policy::Auth0(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Cognito(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Clerk(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Entra(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Google(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Keycloak(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Logto(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Okta(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::OneLogin(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::Ping(policy) => login(policy.map(LoginOptions::provider)),
             raw::Policy::Access(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Access(access::resolve(options, node, whole, problems)))
             }),
@@ -188,13 +203,12 @@ impl Policies {
 
     fn add_login(
         &mut self,
-        name: Option<String>,
-        options: Option<LoginOptions>,
+        policy: raw::PolicyOf<LoginOptions>,
         node: &Node,
         stand_in: Option<(String, String)>,
         problems: &mut Problems,
     ) {
-        let Some(name) = name else {
+        let Some(name) = policy.name else {
             self.complete = false;
             return;
         };
@@ -209,7 +223,7 @@ impl Policies {
                 .help(format!("a project has one login for all its routes; keep `{first}` or this one"));
             return;
         }
-        if let Some(options) = options {
+        if let Some(options) = policy.handler.and_then(|handler| handler.options) {
             self.login = Some(Login::new(name, options, node, stand_in));
         }
     }

@@ -7,6 +7,7 @@
 
 mod headers;
 mod oidc;
+mod providers;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use headers::*;
 pub use oidc::*;
+pub use providers::*;
 pub use routes::*;
 
 /// `config/policies.json`.
@@ -82,6 +84,26 @@ pub enum Policy {
     WorkOs(PolicyOf<WorkOs>),
     #[serde(rename = "mcp-oauth-inbound")]
     Oidc(PolicyOf<Oidc>),
+    #[serde(rename = "mcp-auth0-oauth-inbound")]
+    Auth0(PolicyOf<Auth0>),
+    #[serde(rename = "mcp-cognito-oauth-inbound")]
+    Cognito(PolicyOf<Cognito>),
+    #[serde(rename = "mcp-clerk-oauth-inbound")]
+    Clerk(PolicyOf<Clerk>),
+    #[serde(rename = "mcp-entra-oauth-inbound")]
+    Entra(PolicyOf<Entra>),
+    #[serde(rename = "mcp-google-oauth-inbound")]
+    Google(PolicyOf<Google>),
+    #[serde(rename = "mcp-keycloak-oauth-inbound")]
+    Keycloak(PolicyOf<Keycloak>),
+    #[serde(rename = "mcp-logto-oauth-inbound")]
+    Logto(PolicyOf<Logto>),
+    #[serde(rename = "mcp-okta-oauth-inbound")]
+    Okta(PolicyOf<Okta>),
+    #[serde(rename = "mcp-onelogin-oauth-inbound")]
+    OneLogin(PolicyOf<OneLogin>),
+    #[serde(rename = "mcp-ping-oauth-inbound")]
+    Ping(PolicyOf<Ping>),
     #[serde(rename = "mcp-access-inbound")]
     Access(PolicyOf<Access>),
     #[serde(rename = "set-headers-inbound")]
@@ -110,6 +132,19 @@ pub struct PolicyHandler<O> {
     /// The export that belongs to the policy type, or left out.
     pub export: Option<String>,
     pub options: Option<O>,
+}
+
+impl<O> PolicyOf<O> {
+    /// The same policy with options made of its own.
+    #[must_use]
+    pub fn map<P>(self, make: impl FnOnce(O) -> P) -> PolicyOf<P> {
+        let handler = self.handler.map(|PolicyHandler { module, export, options }| PolicyHandler {
+            module,
+            export,
+            options: options.map(make),
+        });
+        PolicyOf { name: self.name, handler }
+    }
 }
 
 /// Options of `mcp-access-inbound`: who may use a route. Every list that is given must match; a list matches when

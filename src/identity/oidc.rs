@@ -4,6 +4,7 @@
 //! good, and what its claims say of a person. Knows no provider by name: what differs between them is in
 //! [`OidcOptions`].
 
+mod access_token;
 mod endpoints;
 mod id_token;
 mod person;
@@ -18,7 +19,7 @@ use url::Url;
 
 use super::bounded::{failure, read_body};
 use super::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart};
-use crate::config::model::{BrowserLogin, OidcOptions};
+use crate::config::model::{AnotherAccount, BrowserLogin, OidcOptions, SignOut};
 use crate::domain::{Clock, Random};
 use endpoints::{Discovery, Endpoints};
 
@@ -63,9 +64,15 @@ impl Oidc {
             client_id: &self.options.client_id,
             audience: self.options.audience.as_deref(),
             nonce: login.nonce,
+            token_use: self.options.profile.token_use,
             now: login.now,
         };
         let mut claims = id_token::verify(&answer.id_token, &expected, &endpoints.jwks).await?;
+        if self.options.profile.claims_in_access_token
+            && let Some(token) = &answer.access_token
+        {
+            access_token::complete(&mut claims, token, &self.options, &endpoints.jwks, login.now).await;
+        }
         if person::is_incomplete(&claims, &self.options.claims) {
             self.complete(&mut claims, answer.access_token.as_deref(), &endpoints).await?;
         }
@@ -134,8 +141,10 @@ impl IdentityProvider for Oidc {
         if let Some(audience) = &self.options.requested_audience {
             query.append_pair("audience", audience);
         }
-        if login.switch_account {
-            query.append_pair("prompt", "login");
+        if login.switch_account
+            && let AnotherAccount::Prompt(prompt) = self.options.profile.another_account
+        {
+            query.append_pair("prompt", prompt);
         }
         drop(query);
         Ok(url)
@@ -145,7 +154,7 @@ impl IdentityProvider for Oidc {
         let refused = |cause: &str| Err(LoginError::Untrusted(cause.to_owned()));
         match issuer {
             Some(issuer) if issuer == self.options.issuer => Ok(()),
-            Some(_) => refused("`iss` of the callback is another issuer than `oidc.issuer`"),
+            Some(_) => refused("`iss` of the callback is another issuer than the configured one"),
             None if self.in_time(self.discovery.endpoints()).await?.sends_issuer => {
                 refused("the callback lacks `iss`, which the provider's metadata promise")
             }
@@ -161,10 +170,22 @@ impl IdentityProvider for Oidc {
     async fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
         let endpoints = self.in_time(self.discovery.endpoints()).await.ok()?;
         let mut url = endpoints.end_session.clone()?;
-        url.query_pairs_mut()
-            .append_pair("client_id", &self.options.client_id)
-            .append_pair("logout_hint", provider_session)
-            .append_pair("post_logout_redirect_uri", return_to.as_str());
+        let sign_out = self.options.profile.sign_out;
+        if sign_out == SignOut::NoWayBack {
+            return Some(url);
+        }
+        let mut query = url.query_pairs_mut();
+        query.append_pair("client_id", &self.options.client_id);
+        if sign_out == SignOut::Standard {
+            query.append_pair("logout_hint", provider_session);
+        }
+        let way_back = if sign_out == SignOut::LogoutUri { "logout_uri" } else { "post_logout_redirect_uri" };
+        query.append_pair(way_back, return_to.as_str());
+        drop(query);
         Some(url)
+    }
+
+    fn keeps_account(&self) -> bool {
+        self.options.profile.another_account == AnotherAccount::SignOut
     }
 }

@@ -22,6 +22,7 @@ mod never_panics;
 mod oidc;
 mod policies;
 mod policy_pages;
+mod providers;
 mod routes;
 mod schema;
 mod shape;

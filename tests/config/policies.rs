@@ -7,12 +7,12 @@ use crate::{Folder, SECRET, item, routes_with, with_options};
 
 #[test]
 fn a_policy_type_of_a_later_version_says_so() {
-    assert_snapshot!(Folder::new(&[("policies.json", r#"{"policies": [{"name": "workos", "policyType": "mcp-okta-oauth-inbound", "handler": {"options": {"oktaDomain": "x"}}}]}"#), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]).report(SECRET, Mode::Serve), @r#"
-    error: `mcp-okta-oauth-inbound` is not supported yet in this version
+    assert_snapshot!(Folder::new(&[("policies.json", r#"{"policies": [{"name": "workos", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"id": "x"}}}]}"#), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]).report(SECRET, Mode::Serve), @r#"
+    error: `mcp-token-exchange-inbound` is not supported yet in this version
      --> config/policies.json:1:48
       |
-    1 | {"policies": [{"name": "workos", "policyType": "mcp-okta-oauth-inbound", "handler": {"options": {"oktaDomain": "x"}}}]}
-      |                                                ^^^^^^^^^^^^^^^^^^^^^^^^
+    1 | {"policies": [{"name": "workos", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"id": "x"}}}]}
+      |                                                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
       = help: `doorward schema policies` shows those of this version
 
     1 problem in the configuration

@@ -2,7 +2,7 @@
 
 use doorward::config::{policies_schema, routes_schema};
 
-/// Every option of gateway.md §3, §6.1 and §6.2.
+/// Every option of gateway.md §3 and §6.1 to §6.3.
 const POLICY_OPTIONS: &[&str] = &[
     "name",
     "policyType",
@@ -47,6 +47,21 @@ const POLICY_OPTIONS: &[&str] = &[
     "roleClaim",
     "groupClaim",
     "permissionClaim",
+    "auth0Domain",
+    "awsRegion",
+    "userPoolId",
+    "userPoolDomain",
+    "frontendApiUrl",
+    "tenantId",
+    "keycloakBaseUrl",
+    "realm",
+    "logtoEndpoint",
+    "oktaDomain",
+    "authorizationServerId",
+    "oneLoginSubdomain",
+    "environmentId",
+    "region",
+    "customDomain",
     "jwksUrl",
     "expectedClientIds",
     "subjectMapping",

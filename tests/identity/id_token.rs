@@ -28,7 +28,7 @@ async fn a_signature_by_another_key_is_refused() {
 
 // IDP-3
 #[rstest]
-#[case(json!({"iss": "https://other.example"}), "`oidc.issuer` is another")]
+#[case(json!({"iss": "https://other.example"}), "and the configured issuer is")]
 #[case(json!({"iss": null}), "lacks `iss`")]
 #[case(json!({"aud": "other"}), "does not hold our client id")]
 #[case(json!({"aud": ["other", "another"], "azp": "doorward:gateway"}), "does not hold our client id")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward::config::model::{
-    BrowserLogin, ClientKey, OidcCredential, OidcEndpoints, OidcOptions, PersonClaims, SecretWay,
+    BrowserLogin, ClientKey, OidcCredential, OidcEndpoints, OidcOptions, PersonClaims, ProviderProfile, SecretWay,
 };
 use doorward::crypto::{AssertionKey, base64url, sha256};
 use doorward::domain::{Clock, SystemClock, SystemRandom, UnixTime};
@@ -93,6 +93,7 @@ fn provider(fake: &FakeOidc, client: &reqwest::Client, change: impl FnOnce(&mut 
         credential: OidcCredential::Secret { secret: CLIENT_SECRET.into(), way: None },
         requested_audience: None,
         claims: PersonClaims::default(),
+        profile: ProviderProfile::STANDARD,
     };
     change(&mut options);
     let browser_login = BrowserLogin {

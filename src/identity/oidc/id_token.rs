@@ -8,7 +8,7 @@ use crate::identity::jwks::{RemoteJwks, TokenFault};
 use crate::identity::{LoginError, shown};
 
 /// Asymmetric ones alone: with a shared secret, anybody who can verify could have signed.
-const ALGORITHMS: [Algorithm; 9] = [
+pub(super) const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
@@ -29,6 +29,8 @@ pub(super) struct Expected<'a> {
     /// In `aud` beside the client id.
     pub audience: Option<&'a str>,
     pub nonce: &'a str,
+    /// `token_use`, at a provider whose tokens have it.
+    pub token_use: Option<&'a str>,
     pub now: UnixTime,
 }
 
@@ -50,18 +52,23 @@ pub(super) async fn verify(
     check_authorized_party(&claims, expected)?;
     check_times(&claims, expected.now)?;
     check_nonce(&claims, expected)?;
+    check_use(&claims, expected)?;
     Ok(claims)
 }
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
     match text(claims, "iss") {
         Some(issuer) if issuer == expected.issuer => Ok(()),
-        Some(other) => untrusted(format!("the ID token is from {}, and `oidc.issuer` is another", shown::claim(other))),
+        Some(other) => untrusted(format!(
+            "the ID token is from {}, and the configured issuer is {:?}",
+            shown::claim(other),
+            expected.issuer
+        )),
         None => untrusted("the ID token lacks `iss`"),
     }
 }
 
-fn audiences(claims: &Map<String, Value>) -> Vec<&str> {
+pub(super) fn audiences(claims: &Map<String, Value>) -> Vec<&str> {
     match claims.get("aud") {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
@@ -90,7 +97,7 @@ fn check_authorized_party(claims: &Map<String, Value>, expected: &Expected<'_>) 
     }
 }
 
-fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), LoginError> {
+pub(super) fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), LoginError> {
     let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
     #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
     let (earliest, latest) = ((now.0 - SKEW) as f64, (now.0 + SKEW) as f64);
@@ -114,6 +121,15 @@ fn check_nonce(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(
         Some(nonce) if nonce == expected.nonce => Ok(()),
         Some(_) => untrusted("`nonce` of the ID token belongs to another login"),
         None => untrusted("the ID token lacks `nonce`"),
+    }
+}
+
+fn check_use(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    match expected.token_use {
+        Some(wanted) if text(claims, "token_use") != Some(wanted) => {
+            untrusted("`token_use` says that it is no ID token")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -22,36 +22,65 @@ pub(super) fn of_claims(claims: &Map<String, Value>, options: &OidcOptions) -> R
     let given_name = text(claims, "given_name");
     let family_name = text(claims, "family_name");
     let joined = [given_name.as_deref(), family_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let namespaced = options.profile.namespaced_claims;
     let name = text(claims, "name").or(Some(joined).filter(|name| !name.is_empty()));
     Ok(Person {
         id: SubjectId::derive(&options.issuer, &subject),
         provider: options.issuer.clone(),
         subject,
         email: text(claims, "email"),
-        email_verified: is_true(claims.get("email_verified")),
+        email_verified: is_true(claims.get(options.profile.verified_email)),
         name: name.or_else(|| text(claims, "preferred_username")),
         given_name,
         family_name,
         picture: text(claims, "picture"),
-        organization_id: text(claims, "org_id"),
-        roles: texts(claims, options.claims.roles.as_ref(), "roles"),
-        groups: texts(claims, options.claims.groups.as_ref(), "groups"),
-        permissions: texts(claims, options.claims.permissions.as_ref(), "permissions"),
+        organization_id: text(claims, options.profile.organization),
+        roles: texts(claims, options.claims.roles.as_ref(), options.profile.roles, namespaced),
+        groups: texts(claims, options.claims.groups.as_ref(), options.profile.groups, namespaced),
+        permissions: texts(claims, options.claims.permissions.as_ref(), options.profile.permissions, namespaced),
         entitlements: Vec::new(),
         external_id: None,
         impersonator: None,
     })
 }
 
-fn texts(claims: &Map<String, Value>, path: Option<&ClaimPath>, default: &str) -> Vec<String> {
-    path.map_or_else(|| ClaimPath::of_name(default).texts(claims), |path| path.texts(claims))
+/// What stands at the configured path; without one, where the provider usually has it.
+fn texts(claims: &Map<String, Value>, path: Option<&ClaimPath>, usual: &[&str], namespaced: bool) -> Vec<String> {
+    if let Some(path) = path {
+        return path.texts(claims);
+    }
+    let found = usual
+        .split_first()
+        .and_then(|(first, inner)| inner.iter().try_fold(claims.get(*first)?, |value, name| value.get(name)));
+    let namespaced_claim = || usual.last().filter(|_| namespaced).and_then(|name| claim_below_url(claims, name));
+    ClaimPath::texts_of(found.or_else(namespaced_claim))
+}
+
+/// The claim `https://…/NAME`. Of several, none: which of them is meant has to be configured.
+fn claim_below_url<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
+    let is_meant = |claim: &str| {
+        let rest = claim.strip_prefix("https://").or_else(|| claim.strip_prefix("http://"));
+        rest.and_then(|rest| rest.strip_suffix(name)).is_some_and(|space| space.len() > 1 && space.ends_with('/'))
+    };
+    let mut meant = claims.iter().filter(|(claim, _)| is_meant(claim)).map(|(_, value)| value);
+    let first = meant.next();
+    if meant.next().is_some() {
+        tracing::warn!(event = "provider_claim_ambiguous", claim = name);
+        return None;
+    }
+    first
 }
 
 fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
     claims.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Some providers write booleans as text.
+/// Some providers write booleans as text or numbers.
 fn is_true(value: Option<&Value>) -> bool {
-    value.is_some_and(|value| value.as_bool().or_else(|| value.as_str().map(|text| text == "true")) == Some(true))
+    match value {
+        Some(Value::Bool(value)) => *value,
+        Some(Value::String(text)) => text == "true" || text == "1",
+        Some(Value::Number(number)) => number.as_u64() == Some(1),
+        _ => false,
+    }
 }
