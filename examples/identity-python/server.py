@@ -24,7 +24,8 @@ def caller(ctx: Context) -> dict[str, Any]:
 @server.tool(name="get-user-info")
 def get_user_info(ctx: Context) -> dict[str, Any]:
     """Gives the profile of the person who signed in."""
-    fields = ("user_id", "name", "email", "email_verified", "picture", "organization_id")
+    # `sub` is the gateway's id of the person: what to keep data by.
+    fields = ("sub", "user_id", "name", "email", "email_verified", "picture", "organization_id")
     return {name: caller(ctx)[name] for name in fields if name in caller(ctx)}
 
 

@@ -19,6 +19,9 @@ use tokio::sync::Mutex;
 /// What the assertion tells of the person; docs/identity-for-servers.md lists all claims.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Person {
+    /// The gateway's id of the person: what to keep data by.
+    pub sub: String,
+    /// The identity provider's.
     pub user_id: String,
     pub name: Option<String>,
     pub email: Option<String>,

@@ -40,6 +40,7 @@ impl Server {
     async fn get_user_info(&self, Extension(request): Extension<Parts>) -> Result<CallToolResult, ErrorData> {
         let person = caller(&request)?;
         Ok(CallToolResult::structured(json!({
+            "sub": person.sub,
             "user_id": person.user_id,
             "name": person.name,
             "email": person.email,

@@ -20,6 +20,7 @@ function createServer() {
     { description: 'Gives the profile of the person who signed in' },
     ({ authInfo: { extra: person } }) =>
       answer({
+        sub: person.sub, // The gateway's id of the person: what to keep data by.
         user_id: person.user_id,
         name: person.name,
         email: person.email,

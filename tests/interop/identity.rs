@@ -28,6 +28,7 @@ fn a_server_knows_each_of_its_callers(
         assert_eq!(info["name"], format!("{first_name} {last_name}"), "{told}");
         assert_eq!((&info["email_verified"], &user["email"]), (&json!(true), &json!(email)), "{told}");
         assert!(info["user_id"].as_str().is_some_and(|id| id.starts_with("user_")), "{told}");
+        assert!(info["sub"].as_str().is_some_and(|id| id.starts_with("usr_")), "{told}");
         assert_eq!((&user["id"], &user["last_name"]), (&info["user_id"], &json!(last_name)), "{told}");
     }
 }

@@ -80,7 +80,10 @@ async function callTools(client, round) {
   check(names.includes('echo'), `tools/list shows echo among ${names.length} tools (${round})`);
   const echo = await client.callTool({ name: 'echo', arguments: { message: `hello ${round}` } });
   check(textOf(echo).includes(`hello ${round}`), `echo answers (${round})`);
-  if (names.includes('whoami')) console.error(`  whoami: ${textOf(await client.callTool({ name: 'whoami', arguments: {} }))}`);
+  if (names.includes('whoami')) {
+    const whoami = textOf(await client.callTool({ name: 'whoami', arguments: {} }));
+    check(JSON.parse(whoami)['x-forwarded-user']?.startsWith('usr_'), `the upstream is told who calls (PROX-14): ${whoami}`);
+  }
   return names;
 }
 
