@@ -1,14 +1,18 @@
 //! Keys that change under a gateway that goes on serving (SEC-2, SEC-3, DISC-19).
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use doorward::config::SigningAlg;
 use doorward::crypto::{KeyMaterial, Sealer, base64url_decode};
-use doorward::domain::{Clock as _, SystemRandom};
+use doorward::domain::{ClientId, Clock as _, GrantId, Person, SystemRandom};
 use doorward::keys::rotation::{self, Rotated};
-use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, KeysError, reseal};
+use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, AssertedCall, AssertionIssuer, KeysError, reseal};
+use doorward::oauth::scope::ScopeSet;
 use doorward::store::{KeyKind, KeyState, Store};
 use reqwest::StatusCode;
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::postgres::Postgres;
@@ -34,7 +38,11 @@ async fn rotate(gateway: &TestGateway) -> Result<Vec<Rotated>, KeysError> {
 }
 
 fn signed_by(tokens: &Value) -> String {
-    let header = tokens["access_token"].as_str().unwrap().split('.').next().unwrap();
+    kid(tokens["access_token"].as_str().unwrap())
+}
+
+fn kid(token: &str) -> String {
+    let header = token.split('.').next().unwrap();
     let header: Value = serde_json::from_slice(&base64url_decode(header).unwrap()).unwrap();
     header["kid"].as_str().unwrap().to_owned()
 }
@@ -104,6 +112,31 @@ async fn a_rotation_waits_until_the_next_key_was_published_long_enough_and_for_t
     let listed = rotation::list(&gateway.assembly.store, gateway.clock.now()).await.unwrap();
     let states: Vec<_> = listed.iter().filter(|key| key.kind == KeyKind::Signing).map(|key| key.state).collect();
     assert_eq!(states, [KeyState::Next, KeyState::Current, KeyState::Retired, KeyState::Retired]);
+}
+
+// PROX-14, DISC-19: servers verify assertions by a copy of the key set that they keep for five minutes.
+#[tokio::test]
+async fn a_copy_of_the_keys_that_is_five_minutes_old_verifies_every_assertion() {
+    let gateway = TestGateway::start().await;
+    let issuer = AssertionIssuer::new(Arc::clone(&gateway.assembly.keys));
+    let person = json!({ "id": "usr_1", "provider": "https://idp.example", "subject": "user_1" });
+    let person: Person = serde_json::from_value(person).unwrap();
+    let (client, grant, scope) = (ClientId::new("dcr_1"), GrantId::new("grt_1"), ScopeSet::default());
+    let call = AssertedCall { issuer: "i", audience: "a", client: &client, scope: &scope, grant: &grant, jti: "1" };
+    let (mut copies, mut signers) = (Vec::new(), BTreeSet::new());
+    for _ in 0..30 {
+        // An operator in a hurry, whom the gateway holds back.
+        let rotated = rotate(&gateway).await;
+        assert!(matches!(rotated, Ok(_) | Err(KeysError::UnderWay(..))));
+        let now = gateway.clock.now();
+        copies.push((now.0, published(&gateway).await));
+        copies.retain(|(at, _)| now.0 - at <= 300);
+        let signer = kid(&issuer.issue(&person, call, now).unwrap());
+        assert!(copies.iter().all(|(_, known)| known.contains(&signer)), "{signer} is not in {copies:?}");
+        signers.insert(signer);
+        gateway.clock.advance(70);
+    }
+    assert!(signers.len() >= 5, "{signers:?}");
 }
 
 // SEC-3, REFR-4, REFR-7: a lost answer is given again after the rotation, byte for byte.
