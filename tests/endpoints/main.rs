@@ -34,6 +34,7 @@ mod metrics;
 mod oidc_login;
 mod pages;
 mod pages_elsewhere;
+mod provider_journeys;
 mod real_clients;
 mod refresh;
 mod register;

@@ -40,6 +40,15 @@ impl Browser {
         Self { http: client(), cookies: Mutex::default() }
     }
 
+    /// Looks for `hosts` at `address`, and trusts the certificate `root` there.
+    pub fn resolving(hosts: &[String], address: std::net::SocketAddr, root: &[u8]) -> Self {
+        install_crypto();
+        let root = reqwest::Certificate::from_pem(root).expect("a certificate");
+        let builder = Client::builder().redirect(Policy::none()).no_proxy().add_root_certificate(root);
+        let builder = hosts.iter().fold(builder, |builder, host| builder.resolve(host, address));
+        Self { http: builder.build().expect("a client"), cookies: Mutex::default() }
+    }
+
     /// The same cookies, in a browser of its own from now on.
     pub fn copy(&self) -> Self {
         Self { http: client(), cookies: Mutex::new(self.cookies.lock().unwrap().clone()) }

@@ -1,7 +1,7 @@
 //! A double of an OpenID provider, stricter than a real one: what it does not expect, it refuses.
 //!
 //! One person who signs in without a page. [`Behaviour`] makes it fail or lie in all the ways the requirements name
-//! (IDP-2 … IDP-11).
+//! (IDP-2 … IDP-11). With a [`Likeness`] it stands where a well-known provider does: over TLS, under that one's host names.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::result_large_err, reason = "a refusal is an answer, and speed is no matter")]
@@ -15,15 +15,19 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use doorward::crypto::{base64url, sha256};
 use doorward::domain::random::random_id;
 use doorward::domain::{Clock as _, SystemClock, SystemRandom};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -76,8 +80,34 @@ pub struct Behaviour {
     pub userinfo: Option<Value>,
 }
 
+/// A provider that it looks like.
+#[derive(Debug, Clone)]
+pub struct Likeness {
+    pub issuer: &'static str,
+    pub authorize: &'static str,
+    pub token: &'static str,
+    pub jwks: &'static str,
+    pub userinfo: &'static str,
+    pub client_id: &'static str,
+    /// The secret is taken from the body only, and else from the header only.
+    pub secret_in_body: bool,
+    /// Claims of the person in a JWT as access token; without any, the token is no JWT.
+    pub access_token: Option<Value>,
+}
+
+/// Where a [`Likeness`] can be found.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub address: std::net::SocketAddr,
+    /// The host names it answers to.
+    pub hosts: Vec<String>,
+    /// Its certificate, as PEM.
+    pub root: Vec<u8>,
+}
+
 struct Provider {
     base: String,
+    likeness: Option<Likeness>,
     behaviour: Behaviour,
     key: SigningKey,
     codes: HashMap<String, Issued>,
@@ -129,17 +159,8 @@ impl Drop for FakeOidc {
 impl FakeOidc {
     /// On a free loopback port.
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let shared: Shared = Arc::new(Mutex::new(Provider {
-            base,
-            behaviour: Behaviour::default(),
-            key: SigningKey::generate(),
-            codes: HashMap::new(),
-            token_requests: Vec::new(),
-            metadata_fetches: 0,
-            jwks_fetches: 0,
-        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shared = Provider::shared(format!("http://{}", listener.local_addr().unwrap()), None);
         let router = Router::new()
             .route("/tenant/.well-known/openid-configuration", get(openid_configuration))
             .route("/.well-known/oauth-authorization-server/tenant", get(rfc_8414))
@@ -151,6 +172,37 @@ impl FakeOidc {
         #[expect(clippy::disallowed_methods, reason = "a double need not drain")]
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { shared, task }
+    }
+
+    /// In the place of a well-known provider, for whoever looks for its hosts at [`Place::address`].
+    pub async fn start_as(likeness: Likeness) -> (Self, Place) {
+        let urls = [likeness.issuer, likeness.authorize, likeness.token, likeness.jwks, likeness.userinfo];
+        let mut hosts: Vec<String> =
+            urls.iter().map(|url| Url::parse(url).unwrap().host_str().unwrap().to_owned()).collect();
+        hosts.sort();
+        hosts.dedup();
+        let made = rcgen::generate_simple_self_signed(hosts.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Place { address: listener.local_addr().unwrap(), hosts, root: made.cert.pem().into_bytes() };
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key)
+                .unwrap();
+        let listener = TlsListener { tcp: listener, tls: Arc::new(config).into() };
+        let shared = Provider::shared(String::new(), Some(likeness));
+        let router = Router::new().fallback(in_its_place).with_state(Arc::clone(&shared));
+        #[expect(clippy::disallowed_methods, reason = "a double need not drain")]
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (Self { shared, task }, place)
+    }
+
+    /// Changes the claims in access tokens from now on.
+    pub fn set_access_token(&self, claims: Value) {
+        self.provider().likeness.as_mut().expect("a likeness").access_token = Some(claims);
     }
 
     fn provider(&self) -> MutexGuard<'_, Provider> {
@@ -190,9 +242,80 @@ impl FakeOidc {
     }
 }
 
+/// Accepts TLS connections; those that do not get that far are dropped.
+struct TlsListener {
+    tcp: TcpListener,
+    tls: tokio_rustls::TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = tokio_rustls::server::TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
 impl Provider {
+    fn shared(base: String, likeness: Option<Likeness>) -> Shared {
+        Arc::new(Mutex::new(Self {
+            base,
+            likeness,
+            behaviour: Behaviour::default(),
+            key: SigningKey::generate(),
+            codes: HashMap::new(),
+            token_requests: Vec::new(),
+            metadata_fetches: 0,
+            jwks_fetches: 0,
+        }))
+    }
+
     fn issuer(&self) -> String {
-        format!("{}/tenant", self.base)
+        match &self.likeness {
+            Some(likeness) => likeness.issuer.to_owned(),
+            None => format!("{}/tenant", self.base),
+        }
+    }
+
+    fn client_id(&self) -> &str {
+        self.likeness.as_ref().map_or(CLIENT_ID, |likeness| likeness.client_id)
+    }
+
+    /// Whether the gateway proved itself in the way that the likeness takes (IDP-9).
+    fn knows(&self, headers: &HeaderMap, form: &HashMap<String, String>) -> bool {
+        let Some(likeness) = &self.likeness else { return true };
+        let in_body = form.get("client_secret").map(String::as_str) == Some(CLIENT_SECRET)
+            && form.get("client_id").map(String::as_str) == Some(likeness.client_id);
+        let basic = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let in_header = basic.and_then(|text| STANDARD.decode(text).ok()).is_some_and(|pair| {
+            let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            pair == format!("{}:{}", encoded(likeness.client_id), encoded(CLIENT_SECRET)).into_bytes()
+        });
+        (in_body, in_header) == (likeness.secret_in_body, !likeness.secret_in_body)
+    }
+
+    fn access_token(&self) -> String {
+        let Some(claims) = self.likeness.as_ref().and_then(|likeness| likeness.access_token.as_ref()) else {
+            return "provider-access-canary".to_owned();
+        };
+        let now = SystemClock.now().0;
+        let mut all = json!({
+            "iss": self.issuer(), "sub": "u-1", "aud": "account", "azp": self.client_id(), "iat": now, "exp": now + 300,
+        });
+        patch(&mut all, Some(claims));
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.key.kid.clone());
+        jsonwebtoken::encode(&header, &all, &self.key.key).unwrap()
     }
 
     fn metadata(&self) -> Response {
@@ -215,7 +338,7 @@ impl Provider {
     fn id_token(&self, nonce: &str) -> String {
         let now = SystemClock.now().0;
         let mut claims = json!({
-            "iss": self.issuer(), "sub": "u-1", "aud": CLIENT_ID, "nonce": nonce, "iat": now, "exp": now + 300,
+            "iss": self.issuer(), "sub": "u-1", "aud": self.client_id(), "nonce": nonce, "iat": now, "exp": now + 300,
             "email": "ada@example.com", "email_verified": true, "name": "Ada Byron", "sid": "s-1",
             "roles": ["engineer"], "groups": ["staff"],
         });
@@ -248,7 +371,7 @@ impl Provider {
             return Err(refuse("invalid_grant"));
         }
         Ok(json!({
-            "token_type": "Bearer", "expires_in": 300, "access_token": "provider-access-canary",
+            "token_type": "Bearer", "expires_in": 300, "access_token": self.access_token(),
             "refresh_token": "provider-refresh-canary", "id_token": self.id_token(&issued.nonce),
         }))
     }
@@ -281,7 +404,7 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<Vec<(String
     let get = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let known = query.iter().all(|(name, _)| AUTHORIZE_PARAMETERS.contains(&name.as_str()));
     let complete = get("response_type").as_deref() == Some("code")
-        && get("client_id").as_deref() == Some(CLIENT_ID)
+        && get("client_id").as_deref() == Some(provider.client_id())
         && get("scope").is_some_and(|scope| scope.split(' ').any(|scope| scope == "openid"))
         && get("nonce").is_some_and(|nonce| nonce.len() >= 22)
         && get("state").is_some_and(|state| state.len() >= 22);
@@ -310,11 +433,38 @@ async fn token(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     tokio::time::sleep(delay).await;
     let mut provider = shared.lock().unwrap();
     let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let known = provider.knows(&headers, &form);
     provider.token_requests.push((headers, form.clone()));
+    if !known {
+        return (StatusCode::UNAUTHORIZED, axum::Json(json!({ "error": "invalid_client" }))).into_response();
+    }
     if let Some((status, body)) = provider.behaviour.fail.clone() {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
     provider.redeem(&form).map_or_else(|refusal| refusal, |answer| axum::Json(answer).into_response())
+}
+
+/// Only the URLs of the likeness exist, on their own hosts.
+async fn in_its_place(
+    State(shared): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).or(uri.host()).unwrap_or_default().to_owned();
+    let asked = format!("https://{host}{}", uri.path());
+    let likeness = shared.lock().unwrap().likeness.clone().unwrap();
+    match (method, asked.as_str()) {
+        (Method::GET, url) if url == likeness.authorize => {
+            let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+            authorize(State(shared), Query(query)).await
+        }
+        (Method::POST, url) if url == likeness.token => token(State(shared), headers, body).await,
+        (Method::GET, url) if url == likeness.jwks => jwks(State(shared)).await,
+        (Method::GET, url) if url == likeness.userinfo => userinfo(State(shared), headers).await,
+        (_, url) => (StatusCode::NOT_FOUND, format!("nothing at {url}")).into_response(),
+    }
 }
 
 async fn jwks(State(shared): State<Shared>) -> Response {
@@ -328,7 +478,8 @@ async fn jwks(State(shared): State<Shared>) -> Response {
 
 async fn userinfo(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let provider = shared.lock().unwrap();
-    let authorized = headers.get("authorization").is_some_and(|value| value == "Bearer provider-access-canary");
+    let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let authorized = bearer.is_some_and(|token| token == "provider-access-canary" || token.split('.').count() == 3);
     match &provider.behaviour.userinfo {
         Some(answer) if authorized => axum::Json(answer.clone()).into_response(),
         _ => StatusCode::UNAUTHORIZED.into_response(),
