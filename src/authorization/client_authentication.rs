@@ -243,6 +243,11 @@ fn credentials<'a>(request: &TokenRequest<'a>) -> Result<Credentials<'a>, TokenF
     })
 }
 
+/// The client that a request says it is from; empty when it does not say. Proves nothing.
+pub(super) fn claimed_client(request: &TokenRequest<'_>) -> String {
+    credentials(request).map(|credentials| credentials.claims()).unwrap_or_default()
+}
+
 /// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
 fn parse_basic(header: &str) -> Option<(String, String)> {
     let (scheme, value) = header.split_once(' ')?;

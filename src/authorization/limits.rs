@@ -7,10 +7,12 @@
 use std::net::IpAddr;
 
 use super::AuthorizationServer;
+use super::client_authentication::claimed_client;
 use super::token::{TokenFailure, TokenRequest};
 use crate::config::model::Limits;
 use crate::crypto::SecretHash;
-use crate::domain::{Caller, GrantId, Throttle, Throttled, UnixTime};
+use crate::domain::{Caller, ClientId, GrantId, SubjectId, Throttle, Throttled, UnixTime};
+use crate::oauth::token::{JWT_BEARER, TokenErrorCode};
 use crate::store::StoreError;
 
 /// Unproven token requests of one address in any number of clients' names, as a multiple of those in one's.
@@ -67,6 +69,15 @@ impl Budgets {
         spending.unproven.check(&(client, caller), spending.limits.failed_token_requests, now)
     }
 
+    /// A token for an assertion about a person: as often as one grant may be refreshed.
+    ///
+    /// # Errors
+    /// [`Throttled`].
+    pub(super) fn asserted(&self, person: &SubjectId, client: &ClientId, now: UnixTime) -> Result<(), Throttled> {
+        let Some(spending) = &self.0 else { return Ok(()) };
+        spending.grants.take(&(person.as_str(), client.as_str()), spending.limits.grant_token_requests, now)
+    }
+
     fn for_caller(&self, address: Option<IpAddr>) -> Option<(&Spending, Caller)> {
         Some((self.0.as_ref()?, address?.into()))
     }
@@ -87,8 +98,29 @@ impl AuthorizationServer {
             spending.grants.take(&grant.as_str(), spending.limits.grant_token_requests, self.now())?;
             return Ok(None);
         }
-        self.budgets.unproven(claims, request.peer, self.now())?;
+        if brings_assertion(request) {
+            // Hosted clients bring one for each of their people every few minutes: only those that fail are counted.
+            self.budgets.check_unproven(claims, request.peer, self.now())?;
+        } else {
+            self.budgets.unproven(claims, request.peer, self.now())?;
+        }
         Ok(request.peer)
+    }
+
+    /// Counts an assertion, or the authentication beside it, that was refused (LIM-3).
+    pub(super) fn count_refused_assertion(
+        &self,
+        request: &TokenRequest<'_>,
+        failure: &TokenFailure,
+    ) -> Result<(), Throttled> {
+        let own_trouble = matches!(
+            failure.code(),
+            TokenErrorCode::TemporarilyUnavailable | TokenErrorCode::TooManyRequests | TokenErrorCode::ServerError
+        );
+        if own_trouble || !brings_assertion(request) {
+            return Ok(());
+        }
+        self.budgets.unproven(&claimed_client(request), request.peer, self.now())
     }
 
     /// The grant of the code or token in a form, whoever sends it.
@@ -104,4 +136,8 @@ impl AuthorizationServer {
         let claims = self.issuer.claims_of_own_token(token, self.now()).await;
         Ok(claims.map(|claims| GrantId::new(claims.sid)))
     }
+}
+
+fn brings_assertion(request: &TokenRequest<'_>) -> bool {
+    request.form.get("grant_type").ok().flatten() == Some(JWT_BEARER)
 }

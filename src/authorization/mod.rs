@@ -7,6 +7,7 @@
 
 mod access;
 mod account;
+mod assertion_grant;
 mod authorize;
 mod client_authentication;
 mod clients;
@@ -43,6 +44,7 @@ use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, Route};
 use crate::crypto::Secret;
 use crate::domain::{Clock, Grant, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
+use crate::identity::id_jag::TrustedIssuers;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
@@ -56,6 +58,7 @@ pub struct AuthorizationServer {
     pub policy: LoginPolicy,
     pub scopes: ScopeCatalog,
     pub identity: Arc<dyn IdentityProvider>,
+    pub trusted_issuers: TrustedIssuers,
     pub sessions: LoginSessions,
     pub clients: Clients,
     pub issuer: Arc<AccessTokenIssuer>,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::AuthorizationServer;
 use crate::crypto::{Secret, SecretHash, constant_time_eq};
-use crate::domain::client::ClientOrigin;
+use crate::domain::client::{AuthMethod, ClientOrigin, GrantType};
 use crate::domain::{Client, ClientId, Throttled};
 use crate::oauth::registration::{
     ClientMetadata, RegistrationError, RegistrationErrorCode, RegistrationRequest, RegistrationResponse,
@@ -87,7 +87,10 @@ impl AuthorizationServer {
 
     /// The RFC's rules, then the operator's redirect allow-list (AUTHZ-5).
     fn check_metadata(&self, body: &[u8]) -> Result<ClientMetadata, RegistrationError> {
-        let metadata = RegistrationRequest::from_json(body)?.check(&self.scopes)?;
+        let mut metadata = RegistrationRequest::from_json(body)?.check(&self.scopes)?;
+        if !self.takes_assertions() || metadata.auth_method == AuthMethod::None {
+            metadata.grant_types.retain(|grant| *grant != GrantType::JwtBearer);
+        }
         match metadata.redirect_uris.iter().find(|uri| !self.redirect_allowed(uri)) {
             None => Ok(metadata),
             Some(uri) => Err(RegistrationError::new(

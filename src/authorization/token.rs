@@ -1,17 +1,18 @@
 //! The token endpoint (OAuth 2.1 §3.2): client first, then the grant.
 //!
-//! One error enum for both grants, for revocation and for introspection; [`TokenFailure::code`] is the one place that names the
+//! One error enum for all grants, for revocation and for introspection; [`TokenFailure::code`] is the one place that names the
 //! RFC's error for each.
 
 use std::net::IpAddr;
 
 use super::AuthorizationServer;
 use super::clients::ClientError;
-use crate::domain::{Client, Grant, Throttled};
+use crate::access::AccessRefusal;
+use crate::domain::{Client, Grant, Throttled, UnixTime};
 use crate::keys::{AccessTokenClaims, KeysError};
 use crate::oauth::params::Params;
 use crate::oauth::scope::ScopeSet;
-use crate::oauth::token::{TokenErrorCode, TokenResponse, sanitize_description};
+use crate::oauth::token::{JWT_BEARER, TokenErrorCode, TokenResponse, sanitize_description};
 use crate::outbound::ClientDocumentError;
 use crate::store::StoreError;
 
@@ -37,7 +38,7 @@ pub enum TokenFailure {
     /// Unknown client, wrong secret and wrong method look alike (SEC-7).
     #[error("unknown client, or client authentication failed")]
     ClientAuthentication { basic: bool },
-    #[error("grant_type must be authorization_code or refresh_token")]
+    #[error("this grant_type is not supported")]
     UnsupportedGrantType,
     #[error("the client did not register this grant type")]
     UnauthorizedClient,
@@ -53,6 +54,10 @@ pub enum TokenFailure {
     SessionEnded,
     #[error("the identity provider cannot be asked at the moment; try again")]
     ProviderUnavailable,
+    #[error("the assertion was refused: {0}")]
+    Assertion(&'static str),
+    #[error("the person may not use this server: {0}")]
+    AccessDenied(AccessRefusal),
     #[error("the resource is not the one this grant is for")]
     InvalidTarget,
     #[error("none of the requested scopes is part of the grant")]
@@ -88,7 +93,9 @@ impl TokenFailure {
             | Self::WrongVerifier
             | Self::InvalidRefreshToken
             | Self::RefreshReplayed
-            | Self::SessionEnded => TokenErrorCode::InvalidGrant,
+            | Self::SessionEnded
+            | Self::Assertion(_) => TokenErrorCode::InvalidGrant,
+            Self::AccessDenied(_) => TokenErrorCode::AccessDenied,
             Self::InvalidTarget => TokenErrorCode::InvalidTarget,
             Self::InvalidScope => TokenErrorCode::InvalidScope,
             Self::ClientUnreachable | Self::ProviderUnavailable | Self::Keys | Self::Store(_) => {
@@ -126,7 +133,13 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenFailure`].
     pub async fn token(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, TokenFailure> {
-        let answer = self.grant_token(request).await;
+        let answer = match self.grant_token(request).await {
+            Err(failure) => match self.count_refused_assertion(request, &failure) {
+                Ok(()) => Err(failure),
+                Err(throttled) => Err(TokenFailure::Throttled(throttled)),
+            },
+            answer => answer,
+        };
         if let Err(failure) = &answer {
             self.metrics.tokens_refused.count([failure.code().as_str()]);
         }
@@ -139,6 +152,7 @@ impl AuthorizationServer {
         let (grant_type, response) = match required(request.form, "grant_type")? {
             "authorization_code" => ("authorization_code", self.code_grant(request, &client).await?),
             "refresh_token" => ("refresh_token", self.refresh_grant(request, &client).await?),
+            JWT_BEARER if self.takes_assertions() => ("jwt_bearer", self.assertion_grant(request, &client).await?),
             _ => return Err(TokenFailure::UnsupportedGrantType),
         };
         self.metrics.tokens_issued.count([grant_type]);
@@ -152,8 +166,18 @@ impl AuthorizationServer {
         scope: &ScopeSet,
         refresh_token: Option<String>,
     ) -> Result<TokenResponse, TokenFailure> {
+        let expires_at = self.now().plus(self.options().access_token_ttl).min(grant.expires_at);
+        self.token_until(grant, scope, expires_at, refresh_token)
+    }
+
+    pub(super) fn token_until(
+        &self,
+        grant: &Grant,
+        scope: &ScopeSet,
+        expires_at: UnixTime,
+        refresh_token: Option<String>,
+    ) -> Result<TokenResponse, TokenFailure> {
         let now = self.now();
-        let expires_at = now.plus(self.options().access_token_ttl).min(grant.expires_at);
         let access_token = self
             .issuer
             .issue(&AccessTokenClaims {

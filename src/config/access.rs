@@ -82,12 +82,17 @@ fn domains(names: &[String], node: &Node, problems: &mut Problems) -> Vec<String
 
 /// A client's id that no client can have would keep everyone out.
 pub(super) fn check_clients(rules: &AccessRules, node: &Node, known: &[raw::StaticClient], problems: &mut Problems) {
-    for (index, id) in rules.clients.iter().flatten().enumerate() {
+    check_client_ids(rules.clients.as_deref().unwrap_or_default(), &node.find(&["clients"]), known, problems);
+}
+
+/// The same for any list of ids; `node` is the list.
+pub(super) fn check_client_ids(ids: &[String], node: &Node, known: &[raw::StaticClient], problems: &mut Problems) {
+    for (index, id) in ids.iter().enumerate() {
         let is_static = known.iter().any(|client| client.client_id.as_ref() == Some(id));
         if is_static || id.starts_with("dcr_") || ClientIdUrl::parse(id).is_ok() {
             continue;
         }
-        let entry = node.find(&["clients", &index.to_string()]);
+        let entry = node.find(&[&index.to_string()]);
         problems.add("reference", entry.place, format!("there is no client {}", entry.shown())).nearest(
             id,
             known.iter().filter_map(|client| client.client_id.as_deref()),

@@ -79,7 +79,7 @@ impl Surroundings<'_> {
             auth_method,
             secret_hashes: secret_hashes(raw, node, problems),
             keys: keys(raw, node, problems),
-            grant_types: grant_types(raw, node, problems),
+            grant_types: grant_types(raw, auth_method, node, problems),
             scopes: self.scopes(raw, node, problems),
             routes: raw
                 .routes
@@ -100,7 +100,13 @@ impl Surroundings<'_> {
         node: &Node,
         problems: &mut Problems,
     ) -> Vec<RedirectUri> {
-        let Some(texts) = &raw.redirect_uris else { return Vec::new() };
+        let texts = raw.redirect_uris.as_deref().unwrap_or_default();
+        let browses = raw.grant_types.as_ref().is_none_or(|types| types.contains(&raw::GrantType::AuthorizationCode));
+        if texts.is_empty() && browses {
+            problems
+                .add("missing", node.find(&["redirectUris"]).place, "the client needs `redirectUris`")
+                .help("where it takes its codes, such as `https://app.example.com/callback`");
+        }
         let node = node.find(&["redirectUris"]);
         let mut uris = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
@@ -255,18 +261,33 @@ fn keys(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Option
     }
 }
 
-fn grant_types(raw: &raw::StaticClient, node: &Node, problems: &mut Problems) -> Vec<GrantType> {
+fn grant_types(
+    raw: &raw::StaticClient,
+    auth_method: AuthMethod,
+    node: &Node,
+    problems: &mut Problems,
+) -> Vec<GrantType> {
     let Some(types) = &raw.grant_types else { return vec![GrantType::AuthorizationCode, GrantType::RefreshToken] };
-    if !types.is_empty() && !types.contains(&raw::GrantType::AuthorizationCode) {
+    let place = node.find(&["grantTypes"]).place;
+    let has = |kind| types.contains(&kind);
+    if has(raw::GrantType::JwtBearer) && auth_method == AuthMethod::None {
         problems
-            .add("value", node.find(&["grantTypes"]).place, "a client needs the grant type `authorization_code`")
-            .help("leave `grantTypes` out for both grant types");
+            .add("conflict", place, "identity assertions are for clients that authenticate")
+            .help("give the client `clientSecretHash` or `jwks`");
+    }
+    let begins = has(raw::GrantType::AuthorizationCode) || has(raw::GrantType::JwtBearer);
+    let refreshes_nothing = has(raw::GrantType::RefreshToken) && !has(raw::GrantType::AuthorizationCode);
+    if !types.is_empty() && (!begins || refreshes_nothing) {
+        problems
+            .add("value", place, "a client needs the grant type `authorization_code`")
+            .help("leave `grantTypes` out for `authorization_code` and `refresh_token`");
     }
     types
         .iter()
         .map(|kind| match kind {
             raw::GrantType::AuthorizationCode => GrantType::AuthorizationCode,
             raw::GrantType::RefreshToken => GrantType::RefreshToken,
+            raw::GrantType::JwtBearer => GrantType::JwtBearer,
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use super::document::{Kind, Node};
 use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
 use super::policies::OIDC;
 use super::routes::Known;
-use super::{Mode, gateway, oidc, providers, raw, workos};
+use super::{Mode, gateway, id_jag, oidc, providers, raw, workos};
 
 /// The MCP OAuth policy of a project.
 pub(super) struct Login {
@@ -84,15 +84,6 @@ impl Login {
     /// The login policy, typed. Anything wrong with it is in `problems`.
     pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
         let raw = &self.options;
-        if raw.id_jag().enabled {
-            problems
-                .add(
-                    "unsupported",
-                    self.node.find(&["idJag", "enabled"]).place,
-                    "`idJag` is not supported yet in this version",
-                )
-                .help("leave `idJag` out, or set `enabled` to false");
-        }
         let (scope, scope_at) = raw.scope();
         if scope.trim().is_empty() {
             problems
@@ -113,6 +104,8 @@ impl Login {
                 (providers::name(raw), providers::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
             }
         };
+        let trusted_issuers =
+            id_jag::resolve(raw.id_jag(), &self.node, configured.as_ref(), self.static_clients(), problems);
         let gateway = gateway::resolve(raw.gateway(), &self.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &self.stand_in {
             Some((id, secret)) => {
@@ -126,6 +119,7 @@ impl Login {
             provider,
             scope: scope.to_owned(),
             browser_login: raw.browser_login(),
+            trusted_issuers,
             gateway,
         })
     }

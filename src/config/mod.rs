@@ -18,6 +18,7 @@ mod env;
 mod flags;
 mod gateway;
 mod headers;
+mod id_jag;
 mod login;
 pub mod model;
 mod oidc;

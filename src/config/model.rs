@@ -10,6 +10,7 @@ use url::Url;
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
 pub use super::headers::HeaderChange;
+pub use super::id_jag::{SubjectMapping, TrustedIssuer};
 pub use super::providers::{AnotherAccount, ProviderProfile, SignOut};
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
@@ -31,6 +32,8 @@ pub struct LoginPolicy {
     /// `scope` sent to the provider.
     pub scope: String,
     pub browser_login: BrowserLogin,
+    /// Whose identity assertions count (EXT-2). Empty: nobody's.
+    pub trusted_issuers: Vec<TrustedIssuer>,
     pub gateway: GatewayOptions,
 }
 

@@ -82,7 +82,7 @@ pub(super) fn person_claims(paths: [Option<&str>; 3], node: &Node, problems: &mu
 }
 
 /// The issuer as written, and its host.
-fn issuer(text: Option<&str>, provider: &Node, problems: &mut Problems) -> Option<(String, String)> {
+pub(super) fn issuer(text: Option<&str>, provider: &Node, problems: &mut Problems) -> Option<(String, String)> {
     let text = text?;
     let usable = |url: &Url| is_https_or_loopback(url) && url.query().is_none() && url.fragment().is_none();
     let host = Url::parse(text).ok().filter(usable).and_then(|url| url.host_str().map(str::to_owned));
@@ -102,7 +102,7 @@ fn issuer(text: Option<&str>, provider: &Node, problems: &mut Problems) -> Optio
     host.map(|host| (text.to_owned(), host))
 }
 
-fn endpoint(text: &str, node: &Node, key: &str, problems: &mut Problems) -> Option<Url> {
+pub(super) fn endpoint(text: &str, node: &Node, key: &str, problems: &mut Problems) -> Option<Url> {
     let plain = |url: &Url| url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     let url = Url::parse(text).ok().filter(|url| is_https_or_loopback(url) && plain(url));
     if url.is_none() {

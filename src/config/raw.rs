@@ -6,6 +6,7 @@
 //! These structs hold secrets and have no `Debug`.
 
 mod headers;
+mod id_jag;
 mod oidc;
 mod providers;
 mod routes;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use headers::*;
+pub use id_jag::*;
 pub use oidc::*;
 pub use providers::*;
 pub use routes::*;
@@ -270,32 +272,6 @@ pub enum Pkce {
     S256,
 }
 
-/// Clients that bring an identity assertion. Not supported yet: `enabled` must be false.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct IdJag {
-    pub enabled: bool,
-    pub trusted_issuers: Vec<TrustedIssuer>,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["issuer"]))]
-pub struct TrustedIssuer {
-    pub issuer: Option<String>,
-    pub jwks_url: Option<String>,
-    pub expected_client_ids: Vec<String>,
-    pub subject_mapping: Option<SubjectMapping>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SubjectMapping {
-    IssPrefix,
-    IssTenantPrefix,
-    SubIdOnly,
-}
-
 /// The authorization server that MCP clients see.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -449,11 +425,11 @@ pub enum SigningAlg {
 /// A client that the operator vouches for.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("required" = ["clientId", "redirectUris"]))]
+#[schemars(extend("required" = ["clientId"]))]
 pub struct StaticClient {
     pub client_id: Option<String>,
     pub name: Option<String>,
-    #[schemars(length(min = 1))]
+    /// One at least, unless `grantTypes` lacks `authorization_code`.
     pub redirect_uris: Option<Vec<String>>,
     /// One, or two while the secret is being changed.
     pub client_secret: Option<OneOrTwo>,
@@ -463,7 +439,7 @@ pub struct StaticClient {
     pub auth_method: Option<AuthMethod>,
     /// The client's public keys: a JWK set, or the https URL of one.
     pub jwks: Option<Jwks>,
-    /// Left out: both.
+    /// Left out: `authorization_code` and `refresh_token`. The third is for identity assertions (`idJag`).
     #[schemars(length(min = 1))]
     pub grant_types: Option<Vec<GrantType>>,
     /// What it may ask for; left out: everything.
@@ -510,6 +486,8 @@ pub enum AuthMethod {
 pub enum GrantType {
     AuthorizationCode,
     RefreshToken,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 /// A service that may ask whether a token is live.

@@ -7,6 +7,7 @@ use super::time::UnixTime;
 use crate::crypto::SecretHash;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
+use crate::oauth::token::JWT_BEARER;
 
 text_id!(
     /// `dcr_…`, an https URL (client-id metadata document), or a name from the configuration.
@@ -67,6 +68,9 @@ pub enum GrantType {
     AuthorizationCode,
     #[serde(rename = "refresh_token")]
     RefreshToken,
+    /// RFC 7523: identity assertions (EXT-2).
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 impl GrantType {
@@ -75,6 +79,7 @@ impl GrantType {
         match self {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
+            Self::JwtBearer => JWT_BEARER,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod bounded;
 pub mod dev;
+pub mod id_jag;
 pub mod jwks;
 pub mod oidc;
 mod shown;

@@ -5,9 +5,9 @@
 //! [`OidcOptions`].
 
 mod access_token;
-mod endpoints;
+pub(super) mod endpoints;
 mod id_token;
-mod person;
+pub(super) mod person;
 mod token_request;
 
 use std::sync::Arc;
@@ -46,7 +46,8 @@ impl Oidc {
         random: Arc<dyn Random>,
     ) -> Self {
         let deadline = browser_login.remote_timeout;
-        let discovery = Discovery::new(&options, client.clone(), deadline, clock);
+        let discovery =
+            Discovery::new(options.issuer.clone(), options.endpoints.clone(), client.clone(), deadline, clock);
         Self { options, scope, deadline, client, discovery, random }
     }
 
@@ -77,7 +78,7 @@ impl Oidc {
             self.complete(&mut claims, answer.access_token.as_deref(), &endpoints).await?;
         }
         let provider_session = person::session(&claims);
-        let person = person::of_claims(&claims, &self.options)?;
+        let person = person::of_claims(&claims, &self.options.issuer, &self.options.claims, &self.options.profile)?;
         Ok(Login { person, provider_session, refresh_token: None })
     }
 

@@ -105,10 +105,10 @@ impl Members {
         texts.into_iter().map(parse).collect()
     }
 
-    /// `grant_types`: both of ours when absent (DCR-6, CIMD-11); those that do not exist here fall out.
+    /// `grant_types`: those of a person's login when absent (DCR-6, CIMD-11); those that do not exist here fall out.
     pub fn grant_types(&self) -> Result<Vec<GrantType>, MetadataError> {
-        const OURS: [GrantType; 2] = [GrantType::AuthorizationCode, GrantType::RefreshToken];
-        let Some(asked) = self.texts("grant_types")? else { return Ok(OURS.to_vec()) };
+        const OURS: [GrantType; 3] = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::JwtBearer];
+        let Some(asked) = self.texts("grant_types")? else { return Ok(OURS[..2].to_vec()) };
         let granted: Vec<_> = OURS.into_iter().filter(|grant| asked.contains(&grant.as_str())).collect();
         if granted.contains(&GrantType::AuthorizationCode) {
             Ok(granted)

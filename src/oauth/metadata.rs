@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::scope::{ScopeCatalog, ScopeSet};
+use super::token::JWT_BEARER;
 
 /// What clients may sign their assertions with; symmetric algorithms are not among them (CODE-4).
 pub const ASSERTION_ALGORITHMS: [&str; 9] =
@@ -15,6 +16,9 @@ pub const ASSERTION_ALGORITHMS: [&str; 9] =
 const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 /// The same for resource servers, which have a secret (REV-7).
 const SECRET_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
+/// draft-ietf-oauth-identity-assertion-authz-grant, `authorization_grant_profiles_supported`.
+const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
 /// The facts that the metadata of one issuer tells.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +35,8 @@ pub struct Issuer<'a> {
     pub registration: bool,
     pub client_id_metadata: bool,
     pub introspection: bool,
+    /// Identity assertions count (EXT-2). Whose, is nobody's business.
+    pub assertions: bool,
 }
 
 /// RFC 8414 §2, with RFC 9207 §3 and the client-id metadata draft.
@@ -50,7 +56,9 @@ pub struct AuthorizationServerMetadata {
     pub scopes_supported: Vec<String>,
     pub response_types_supported: [&'static str; 1],
     pub response_modes_supported: [&'static str; 1],
-    pub grant_types_supported: [&'static str; 2],
+    pub grant_types_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_grant_profiles_supported: Option<[&'static str; 1]>,
     pub code_challenge_methods_supported: [&'static str; 1],
     pub token_endpoint_auth_methods_supported: [&'static str; 4],
     pub token_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
@@ -78,7 +86,8 @@ impl AuthorizationServerMetadata {
             scopes_supported: issuer.scopes.advertised(),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
-            grant_types_supported: ["authorization_code", "refresh_token"],
+            grant_types_supported: grant_types(issuer),
+            authorization_grant_profiles_supported: issuer.assertions.then_some([ID_JAG_PROFILE]),
             code_challenge_methods_supported: ["S256"],
             token_endpoint_auth_methods_supported: AUTH_METHODS,
             token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
@@ -88,6 +97,11 @@ impl AuthorizationServerMetadata {
             client_id_metadata_document_supported: issuer.client_id_metadata,
         }
     }
+}
+
+fn grant_types(issuer: &Issuer<'_>) -> Vec<&'static str> {
+    let assertions = issuer.assertions.then_some(JWT_BEARER);
+    ["authorization_code", "refresh_token"].into_iter().chain(assertions).collect()
 }
 
 /// The same for clients that look for an OpenID provider (DISC-8): with the members that strict parsers
@@ -168,6 +182,7 @@ mod tests {
             registration: true,
             client_id_metadata: true,
             introspection: false,
+            assertions: false,
         }
     }
 
@@ -237,6 +252,7 @@ mod tests {
             "introspection_endpoint_auth_methods_supported",
             "end_session_endpoint",
             "userinfo_endpoint",
+            "authorization_grant_profiles_supported",
         ] {
             assert!(document.get(absent).is_none(), "{absent}");
         }
@@ -246,6 +262,18 @@ mod tests {
             on["introspection_endpoint_auth_methods_supported"],
             json!(["client_secret_basic", "client_secret_post"])
         );
+    }
+
+    // EXT-2, DISC-14
+    #[test]
+    fn identity_assertions_add_their_grant_type_and_profile() {
+        let catalog = catalog();
+        let on = Issuer { assertions: true, ..issuer(None, &catalog) };
+        let document = json_of(&AuthorizationServerMetadata::of(&on));
+        let grants = json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"]);
+        assert_eq!(document["grant_types_supported"], grants);
+        let profiles = json!(["urn:ietf:params:oauth:grant-profile:id-jag"]);
+        assert_eq!(document["authorization_grant_profiles_supported"], profiles);
     }
 
     // DISC-8, DISC-9

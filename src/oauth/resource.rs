@@ -65,6 +65,12 @@ pub fn same(granted: &str, sent: &str) -> bool {
     path.is_empty() || granted.strip_prefix(&origin) == Some(path.as_str())
 }
 
+/// The path of the route that `text` names; `None` when it names none of `origin`, or only the origin itself.
+#[must_use]
+pub fn path_of(text: &str, origin: &str) -> Option<String> {
+    canonical_path(text, origin).filter(|path| !path.is_empty())
+}
+
 /// The path of a resource of `origin`, without its trailing slash: scheme and host may be in upper case, the
 /// port the default one (AUTHZ-8). `None` for anything else: another origin, a fragment, a query, dot
 /// segments, user information.

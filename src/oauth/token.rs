@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2). No RFC names the one that goes with 429; client
+/// `grant_type` of RFC 7523 §2.1: an assertion is the grant.
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// Errors of the token endpoint (RFC 6749 §5.2, RFC 8707 §2.2, RFC 8628 §3.5). No RFC names the one that goes with 429; client
 /// libraries know `too_many_requests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenErrorCode {
@@ -15,6 +18,7 @@ pub enum TokenErrorCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    AccessDenied,
     TooManyRequests,
     TemporarilyUnavailable,
     ServerError,
@@ -31,6 +35,7 @@ impl TokenErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::AccessDenied => "access_denied",
             Self::TooManyRequests => "too_many_requests",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",

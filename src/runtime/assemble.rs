@@ -15,6 +15,7 @@ use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
 use crate::identity::IdentityProvider;
 use crate::identity::dev::DevLogin;
+use crate::identity::id_jag::TrustedIssuers;
 use crate::identity::oidc::Oidc;
 use crate::identity::workos::WorkOs;
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
@@ -205,6 +206,12 @@ impl Assembly {
             config: Arc::clone(config),
             scopes: ScopeCatalog::new(&policy.gateway.scopes),
             identity,
+            trusted_issuers: TrustedIssuers::new(
+                &policy.trusted_issuers,
+                self.outbound.trusted_client(),
+                policy.browser_login.remote_timeout,
+                &self.clock,
+            ),
             sessions,
             clients: Clients::new(
                 self.store.clone(),

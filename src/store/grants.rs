@@ -124,6 +124,32 @@ impl From<RefreshRow> for RefreshToken {
     }
 }
 
+/// The statement that records a [`Grant`].
+macro_rules! insert_grant {
+    ($grant:expr) => {
+        sqlx::query(
+            "INSERT INTO grants (id, subject_id, client_id, client_hash, resource, route, scope, origin, issuer, \
+             redirect_host, authenticated_at, login_session, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        )
+        .bind($grant.id.as_str())
+        .bind($grant.subject.as_str())
+        .bind($grant.client_id.as_str())
+        .bind($crate::store::text_hash($grant.client_id.as_str()))
+        .bind(&$grant.resource)
+        .bind(&$grant.route)
+        .bind($grant.scope.to_string())
+        .bind(&$grant.origin)
+        .bind(&$grant.issuer)
+        .bind(&$grant.redirect_host)
+        .bind($grant.authenticated_at.0)
+        .bind($grant.login_session.as_ref().map($crate::domain::LoginSessionId::as_str))
+        .bind($grant.created_at.0)
+        .bind($grant.expires_at.0)
+    };
+}
+pub(super) use insert_grant;
+
 const INSERT_REFRESH: &str = "INSERT INTO refresh_tokens \
     (token_hash, grant_id, generation, derivation_key, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
 

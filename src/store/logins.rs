@@ -1,5 +1,6 @@
 //! People, browsers, authorization transactions and remembered consent.
 
+use super::grants::insert_grant;
 use super::{Store, StoreError, in_transaction, read, text_hash, write};
 use crate::crypto::SecretHash;
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
@@ -360,9 +361,6 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const DECIDE: &str = "UPDATE transactions SET stage = 'approved', grant_id = $3 WHERE id = $1 \
                               AND stage = 'awaiting_consent' AND subject_id = $2";
-        const GRANT: &str = "INSERT INTO grants (id, subject_id, client_id, client_hash, resource, route, scope, origin, \
-             issuer, redirect_host, authenticated_at, login_session, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
         const CODE: &str = "INSERT INTO codes (code_hash, grant_id, client_id, redirect_uri, code_challenge, expires_at) \
                             VALUES ($1, $2, $3, $4, $5, $6)";
         let request = &transaction.request;
@@ -375,23 +373,7 @@ impl Store {
                 .await?
                 .rows_affected();
             if decided == 1 {
-                sqlx::query(GRANT)
-                    .bind(grant.id.as_str())
-                    .bind(grant.subject.as_str())
-                    .bind(grant.client_id.as_str())
-                    .bind(text_hash(grant.client_id.as_str()))
-                    .bind(&grant.resource)
-                    .bind(&grant.route)
-                    .bind(grant.scope.to_string())
-                    .bind(&grant.origin)
-                    .bind(&grant.issuer)
-                    .bind(&grant.redirect_host)
-                    .bind(grant.authenticated_at.0)
-                    .bind(grant.login_session.as_ref().map(LoginSessionId::as_str))
-                    .bind(grant.created_at.0)
-                    .bind(grant.expires_at.0)
-                    .execute(&mut *tx)
-                    .await?;
+                insert_grant!(grant).execute(&mut *tx).await?;
                 sqlx::query(CODE)
                     .bind(code.as_bytes().as_slice())
                     .bind(grant.id.as_str())

@@ -6,6 +6,7 @@
 //! than the database's.
 
 mod accounts;
+mod asserted;
 mod audit;
 mod audit_trail;
 mod clients;
@@ -21,6 +22,7 @@ mod sealed;
 
 use sqlx::{PgPool, SqlitePool};
 
+pub use asserted::AssertedGrant;
 pub use audit::{ANONYMOUS, AuditEntry, AuditRecord, IDENTIFIED, Outcome};
 pub use audit_trail::{AuditFault, VerifiedChain};
 pub use clients::{ListedClient, StoredClient};

@@ -120,12 +120,12 @@ fn a_client_needs_a_redirect() {
     assert_snapshot!(with_options(r#""gateway": {
     "clients": [{"clientId": "a", "redirectUris": []}]
   }"#), @r#"
-    error: `redirectUris` is empty
+    error: the client needs `redirectUris`
      --> config/policies.json:4:51
       |
     4 |     "clients": [{"clientId": "a", "redirectUris": []}]
       |                                                   ^^
-      = help: give a value, or leave it out if it is optional
+      = help: where it takes its codes, such as `https://app.example.com/callback`
 
     1 problem in the configuration
     "#);
@@ -288,14 +288,14 @@ fn grant_types_hold_the_code_grant() {
       |
     4 |     "clients": [{"clientId": "a", "redirectUris": ["https://a.example.com/cb"], "grantTypes": ["refresh_token"]},
       |                                                                                               ^^^^^^^^^^^^^^^^^
-      = help: leave `grantTypes` out for both grant types
+      = help: leave `grantTypes` out for `authorization_code` and `refresh_token`
 
-    error: an entry of `grantTypes` must be `authorization_code` or `refresh_token`, not `client_credentials`
+    error: an entry of `grantTypes` must be `authorization_code` or `refresh_token` or `urn:ietf:params:oauth:grant-type:jwt-bearer`, not `client_credentials`
      --> config/policies.json:5:84
       |
     5 |     {"clientId": "b", "redirectUris": ["https://a.example.com/cb"], "grantTypes": ["client_credentials"]}]
       |                                                                                    ^^^^^^^^^^^^^^^^^^^^
-      = help: write `authorization_code` or `refresh_token`
+      = help: write `authorization_code` or `refresh_token` or `urn:ietf:params:oauth:grant-type:jwt-bearer`
 
     2 problems in the configuration
     "#);

@@ -18,6 +18,7 @@ mod environment;
 mod flags;
 mod gateway;
 mod headers;
+mod id_jag;
 mod never_panics;
 mod oidc;
 mod policies;

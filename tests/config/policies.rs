@@ -106,20 +106,6 @@ fn a_project_has_one_login() {
 }
 
 #[test]
-fn identity_assertions_are_not_supported_yet() {
-    assert_snapshot!(with_options(r#""idJag": {"enabled": true}"#), @r#"
-    error: `idJag` is not supported yet in this version
-     --> config/policies.json:3:24
-      |
-    3 |   "idJag": {"enabled": true}
-      |                        ^^^^
-      = help: leave `idJag` out, or set `enabled` to false
-
-    1 problem in the configuration
-    "#);
-}
-
-#[test]
 fn an_empty_scope_is_refused() {
     assert_snapshot!(with_options(r#""scope": " ""#), @r#"
     error: `scope` is empty

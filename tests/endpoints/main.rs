@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "../support/fake_asserting_idp.rs"]
+mod fake_asserting_idp;
 #[path = "../support/fake_oidc.rs"]
 mod fake_oidc;
 #[path = "../support/fake_workos.rs"]
@@ -15,6 +17,8 @@ use support::ports;
 
 mod access;
 mod account;
+mod assertion_subjects;
+mod assertions;
 mod attacks;
 mod audit;
 mod authorize;

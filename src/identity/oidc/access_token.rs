@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::id_token;
 use crate::config::model::OidcOptions;
 use crate::domain::UnixTime;
-use crate::identity::jwks::RemoteJwks;
+use crate::identity::jwks::{ASYMMETRIC, RemoteJwks};
 
 /// Adds what the token says to the ID token's claims, which win.
 pub(super) async fn complete(
@@ -36,8 +36,7 @@ async fn read(
     jwks: &RemoteJwks,
     now: UnixTime,
 ) -> Result<Map<String, Value>, String> {
-    let more: Map<String, Value> =
-        jwks.verify(token, &id_token::ALGORITHMS, now).await.map_err(|fault| fault.to_string())?;
+    let more: Map<String, Value> = jwks.verify(token, &ASYMMETRIC, now).await.map_err(|fault| fault.to_string())?;
     for name in ["iss", "sub"] {
         if more.get(name).is_none() || more.get(name) != claims.get(name) {
             return Err(format!("its `{name}` is not that of the ID token"));

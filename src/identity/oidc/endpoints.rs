@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::config::is_https_or_loopback;
-use crate::config::model::{OidcEndpoints, OidcOptions, SecretWay};
+use crate::config::model::{OidcEndpoints, SecretWay};
 use crate::domain::{Clock, UnixTime};
 use crate::identity::bounded::{failure, read_body};
 use crate::identity::jwks::RemoteJwks;
@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_hours(24);
 const COOLDOWN: Duration = Duration::from_secs(60);
 
 /// Everything a login needs to know.
-pub(super) struct Endpoints {
+pub(in crate::identity) struct Endpoints {
     pub authorization: Url,
     pub token: Url,
     pub jwks: Arc<RemoteJwks>,
@@ -54,7 +54,7 @@ struct Metadata {
 }
 
 /// Finds the endpoints of one provider.
-pub(super) struct Discovery {
+pub(in crate::identity) struct Discovery {
     issuer: String,
     configured: OidcEndpoints,
     client: reqwest::Client,
@@ -74,15 +74,16 @@ struct Known {
 }
 
 impl Discovery {
-    pub(super) fn new(
-        options: &OidcOptions,
+    pub(in crate::identity) fn new(
+        issuer: String,
+        configured: OidcEndpoints,
         client: reqwest::Client,
         deadline: Duration,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            issuer: options.issuer.clone(),
-            configured: options.endpoints.clone(),
+            issuer,
+            configured,
             client,
             deadline: deadline / 3,
             clock,
@@ -91,7 +92,7 @@ impl Discovery {
         }
     }
 
-    pub(super) async fn endpoints(&self) -> Result<Arc<Endpoints>, LoginError> {
+    pub(in crate::identity) async fn endpoints(&self) -> Result<Arc<Endpoints>, LoginError> {
         let attempts = self.attempts.load(Ordering::Acquire);
         let mut known = self.known.lock().await;
         let now = self.clock.now();
@@ -173,12 +174,12 @@ impl Discovery {
                     Ok(metadata)
                 } else {
                     let named = shown::claim(&metadata.issuer);
-                    Err(unusable(format!("they name the issuer {named} where `oidc.issuer` is {:?}", self.issuer)))
+                    Err(unusable(format!("they name the issuer {named} where {:?} is configured", self.issuer)))
                 };
             }
             refusal = format!("HTTP {} at {url}", status.as_u16());
         }
-        Err(unusable(format!("there are none: {refusal}; check `oidc.issuer`, or configure the endpoints")))
+        Err(unusable(format!("there are none: {refusal}; check the issuer, or configure the endpoints")))
     }
 
     async fn get(&self, url: Url) -> Result<(StatusCode, bytes::Bytes), String> {

@@ -1,24 +1,11 @@
 //! What makes an ID token good (IDP-3; OpenID Connect Core §3.1.3.7, RFC 8725).
 
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::domain::UnixTime;
-use crate::identity::jwks::{RemoteJwks, TokenFault};
+use crate::identity::jwks::{ASYMMETRIC, RemoteJwks, TokenFault};
 use crate::identity::{LoginError, shown};
 
-/// Asymmetric ones alone: with a shared secret, anybody who can verify could have signed.
-pub(super) const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 /// Clock skew granted to the provider, in seconds.
 const SKEW: i64 = 60;
 
@@ -41,7 +28,7 @@ pub(super) async fn verify(
     jwks: &RemoteJwks,
 ) -> Result<Map<String, Value>, LoginError> {
     let claims: Map<String, Value> =
-        jwks.verify(token, &ALGORITHMS, expected.now).await.map_err(|fault| match fault {
+        jwks.verify(token, &ASYMMETRIC, expected.now).await.map_err(|fault| match fault {
             TokenFault::KeysUnavailable(cause) => {
                 LoginError::Unavailable(format!("its key set cannot be had: {cause}"))
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::model::{ClaimPath, OidcOptions, PersonClaims};
+use crate::config::model::{ClaimPath, PersonClaims, ProviderProfile};
 use crate::domain::{Person, SubjectId};
 use crate::identity::LoginError;
 
@@ -17,27 +17,33 @@ pub(super) fn session(claims: &Map<String, Value>) -> Option<String> {
     text(claims, "sid").or_else(|| text(claims, "sub"))
 }
 
-pub(super) fn of_claims(claims: &Map<String, Value>, options: &OidcOptions) -> Result<Person, LoginError> {
+/// `issuer` is who says it.
+pub(in crate::identity) fn of_claims(
+    claims: &Map<String, Value>,
+    issuer: &str,
+    paths: &PersonClaims,
+    profile: &ProviderProfile,
+) -> Result<Person, LoginError> {
     let subject = text(claims, "sub").ok_or_else(|| LoginError::Untrusted("the ID token lacks `sub`".to_owned()))?;
     let given_name = text(claims, "given_name");
     let family_name = text(claims, "family_name");
     let joined = [given_name.as_deref(), family_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let namespaced = options.profile.namespaced_claims;
+    let namespaced = profile.namespaced_claims;
     let name = text(claims, "name").or(Some(joined).filter(|name| !name.is_empty()));
     Ok(Person {
-        id: SubjectId::derive(&options.issuer, &subject),
-        provider: options.issuer.clone(),
+        id: SubjectId::derive(issuer, &subject),
+        provider: issuer.to_owned(),
         subject,
         email: text(claims, "email"),
-        email_verified: is_true(claims.get(options.profile.verified_email)),
+        email_verified: is_true(claims.get(profile.verified_email)),
         name: name.or_else(|| text(claims, "preferred_username")),
         given_name,
         family_name,
         picture: text(claims, "picture"),
-        organization_id: text(claims, options.profile.organization),
-        roles: texts(claims, options.claims.roles.as_ref(), options.profile.roles, namespaced),
-        groups: texts(claims, options.claims.groups.as_ref(), options.profile.groups, namespaced),
-        permissions: texts(claims, options.claims.permissions.as_ref(), options.profile.permissions, namespaced),
+        organization_id: text(claims, profile.organization),
+        roles: texts(claims, paths.roles.as_ref(), profile.roles, namespaced),
+        groups: texts(claims, paths.groups.as_ref(), profile.groups, namespaced),
+        permissions: texts(claims, paths.permissions.as_ref(), profile.permissions, namespaced),
         entitlements: Vec::new(),
         external_id: None,
         impersonator: None,

@@ -91,6 +91,7 @@ fn metadata(context: &Context, route: Option<&str>, write: impl Fn(&Issuer<'_>) 
         registration: options.dcr_enabled,
         client_id_metadata: options.cimd_enabled,
         introspection: server.may_be_introspected(),
+        assertions: server.takes_assertions(),
     })
 }
 
