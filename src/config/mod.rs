@@ -24,6 +24,7 @@ pub mod model;
 mod oidc;
 mod policies;
 mod providers;
+mod rate_limit;
 pub mod raw;
 mod routes;
 mod schema;

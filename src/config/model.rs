@@ -12,6 +12,7 @@ pub use super::client_certificate::ClientCertificate;
 pub use super::headers::HeaderChange;
 pub use super::id_jag::{SubjectMapping, TrustedIssuer};
 pub use super::providers::{AnotherAccount, ProviderProfile, SignOut};
+pub use super::rate_limit::{RateLimit, RateLimitBy};
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
 use crate::oauth::scope::ScopeSet;
@@ -246,6 +247,8 @@ pub struct Route {
     pub access: Vec<AccessRules>,
     /// Made in every request before it goes to the upstream, in order.
     pub header_changes: Vec<HeaderChange>,
+    /// Each must let a request pass, in order.
+    pub rate_limits: Vec<RateLimit>,
 }
 
 impl Route {

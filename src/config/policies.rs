@@ -7,9 +7,9 @@ use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::login::{Login, LoginOptions, stand_in_credentials};
-use super::model::{AccessRules, HeaderChange, LoginPolicy};
+use super::model::{AccessRules, HeaderChange, LoginPolicy, RateLimit};
 use super::routes::Known;
-use super::{Mode, access, headers, raw, schema};
+use super::{Mode, access, headers, rate_limit, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
@@ -32,6 +32,7 @@ const SUPPORTED: &[&str] = &[
     "set-headers-inbound",
     "remove-headers-inbound",
     "set-upstream-api-key-inbound",
+    "rate-limit-inbound",
 ];
 
 const SUPPORTED_HELP: &str = "`doorward schema policies` shows those of this version";
@@ -81,6 +82,7 @@ pub(super) struct Entry {
 pub(super) enum Rule {
     Access(AccessRules),
     Headers(Vec<HeaderChange>),
+    RateLimit(RateLimit),
 }
 
 impl Rule {
@@ -89,6 +91,7 @@ impl Rule {
         match self {
             Self::Access(_) => true,
             Self::Headers(_) => false,
+            Self::RateLimit(limit) => limit.by.needs_token(),
         }
     }
 }
@@ -165,6 +168,12 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             raw::Policy::SetUpstreamApiKey(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Headers(headers::set_api_key(&options, node, problems)))
             }),
+            raw::Policy::RateLimit(policy) => {
+                let name = policy.name.clone().unwrap_or_default();
+                policies.add_rule(policy, node, |options, node| {
+                    rate_limit::resolve(&name, &options, node, problems).map(Rule::RateLimit)
+                });
+            }
         }
     }
     Policies::check_names(&document, problems);
@@ -252,7 +261,7 @@ impl Policies {
         for policy in &self.rules {
             match &policy.rule {
                 Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
-                Rule::Headers(_) => {}
+                Rule::Headers(_) | Rule::RateLimit(_) => {}
             }
         }
         login.resolve(routes, problems, notes)

@@ -9,6 +9,7 @@ mod headers;
 mod id_jag;
 mod oidc;
 mod providers;
+mod rate_limit;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use headers::*;
 pub use id_jag::*;
 pub use oidc::*;
 pub use providers::*;
+pub use rate_limit::*;
 pub use routes::*;
 
 /// `config/policies.json`.
@@ -114,6 +116,8 @@ pub enum Policy {
     RemoveHeaders(PolicyOf<RemoveHeaders>),
     #[serde(rename = "set-upstream-api-key-inbound")]
     SetUpstreamApiKey(PolicyOf<SetUpstreamApiKey>),
+    #[serde(rename = "rate-limit-inbound")]
+    RateLimit(PolicyOf<RateLimit>),
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{AccessRules, ForwardIdentity, HeaderChange, ProxyOptions, Route};
+use super::model::{AccessRules, ForwardIdentity, HeaderChange, ProxyOptions, RateLimit, Route};
 use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
@@ -241,6 +241,7 @@ pub(super) fn resolve(
                 required_scopes: required_scopes(operation, policies, problems),
                 access: access_rules(operation, policies),
                 header_changes: header_changes(operation, policies),
+                rate_limits: rate_limits(operation, policies),
             })
         })
         .collect()
@@ -281,7 +282,16 @@ fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> 
     rules(operation, policies)
         .filter_map(|rule| match rule {
             Rule::Access(rules) => Some(rules.clone()),
-            Rule::Headers(_) => None,
+            _ => None,
+        })
+        .collect()
+}
+
+fn rate_limits(operation: &Operation, policies: &Policies) -> Vec<RateLimit> {
+    rules(operation, policies)
+        .filter_map(|rule| match rule {
+            Rule::RateLimit(limit) => Some(limit.clone()),
+            _ => None,
         })
         .collect()
 }
@@ -291,7 +301,7 @@ fn header_changes(operation: &Operation, policies: &Policies) -> Vec<HeaderChang
     rules(operation, policies)
         .filter_map(|rule| match rule {
             Rule::Headers(changes) => Some(changes.clone()),
-            Rule::Access(_) => None,
+            _ => None,
         })
         .flatten()
         .collect()

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Member, Node};
@@ -126,6 +126,7 @@ impl Check<'_> {
             Some("object") => self.object(node, schema, name),
             Some("array") => return self.list(node, schema, name),
             Some("integer") => return self.bounds(node, schema, name),
+            Some("number") => return self.number_bounds(node, schema, name),
             _ => {}
         }
         true
@@ -183,6 +184,19 @@ impl Check<'_> {
         let least = schema.get("minimum").and_then(Value::as_u64).unwrap_or(0);
         let most = schema.get("maximum").and_then(Value::as_u64).unwrap_or(u64::MAX);
         if number.as_u64().is_some_and(|value| (least..=most).contains(&value)) {
+            return true;
+        }
+        self.problems
+            .add("value", node.place, format!("{name} must be {}", expectation(schema)))
+            .help(default_help(schema));
+        false
+    }
+
+    fn number_bounds(&mut self, node: &Node, schema: &Map<String, Value>, name: &str) -> bool {
+        let Kind::Number(number) = &node.kind else { return true };
+        let least = schema.get("minimum").and_then(Value::as_f64).unwrap_or(f64::MIN);
+        let most = schema.get("maximum").and_then(Value::as_f64).unwrap_or(f64::MAX);
+        if number.as_f64().is_some_and(|value| (least..=most).contains(&value)) {
             return true;
         }
         self.problems
@@ -286,6 +300,7 @@ fn convert(node: &mut Node, kind: Option<&str>) {
     let Some(text) = node.as_text().map(str::trim) else { return };
     let converted = match (kind, text) {
         (Some("integer"), text) => text.parse::<u64>().ok().map(|number| Kind::Number(number.into())),
+        (Some("number"), text) => text.parse::<f64>().ok().and_then(Number::from_f64).map(Kind::Number),
         (Some("boolean"), "true") => Some(Kind::Bool(true)),
         (Some("boolean"), "false") => Some(Kind::Bool(false)),
         _ => None,
@@ -300,6 +315,7 @@ fn fits(node: &Node, kind: Option<&str>) -> bool {
         (None, _)
         | (Some("string"), Kind::Text(_))
         | (Some("boolean"), Kind::Bool(_))
+        | (Some("number"), Kind::Number(_))
         | (Some("array"), Kind::List(_))
         | (Some("object"), Kind::Object(_)) => true,
         (Some("integer"), Kind::Number(number)) => !number.is_f64(),
@@ -312,6 +328,10 @@ fn expectation(schema: &Map<String, Value>) -> String {
     let least = schema.get("minimum").and_then(Value::as_u64).unwrap_or(0);
     match (kind, schema.get("maximum")) {
         ("integer", Some(most)) => format!("a whole number from {least} to {most}"),
+        ("number", Some(most)) => {
+            let least = schema.get("minimum").unwrap_or(&Value::Null);
+            format!("a number from {least} to {most}")
+        }
         _ => type_name(kind).to_owned(),
     }
 }
@@ -330,6 +350,7 @@ fn type_name(kind: &str) -> &'static str {
     match kind {
         "string" => "a string",
         "integer" => "a whole number",
+        "number" => "a number",
         "boolean" => "true or false",
         "array" => "a list",
         _ => "an object",

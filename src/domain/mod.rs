@@ -16,6 +16,7 @@ pub mod refresh;
 pub mod throttle;
 pub mod time;
 pub mod transaction;
+pub mod window;
 
 pub use browser::{Browser, BrowserId};
 pub use client::{Client, ClientId, ClientOrigin};
@@ -29,6 +30,7 @@ pub use refresh::RefreshToken;
 pub use throttle::{Caller, Throttle, Throttled};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use transaction::{AuthorizationRequest, Stage, Transaction, TransactionId};
+pub use window::SlidingWindow;
 
 /// Declares a text identifier: a newtype that keeps one kind of id from being passed for another. Cheap to clone.
 macro_rules! text_id {

@@ -35,6 +35,9 @@ pub enum ProxyError {
     TooManyStreams,
     #[error("the gateway has too many calls and streams open")]
     Busy,
+    /// The policy whose limit is spent, and the seconds until one more is allowed, if the caller may know.
+    #[error("the limit of the policy `{0}` is spent")]
+    RateLimited(String, Option<i64>),
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
     #[error("the upstream did not answer in time")]
@@ -58,6 +61,7 @@ impl ProxyError {
             Self::RevocationsUnknown => "revocations_unknown",
             Self::TooManyStreams => "too_many_streams",
             Self::Busy => "too_many_streams_in_all",
+            Self::RateLimited(..) => "rate_limited",
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamCredential => "upstream_credential_rejected",
@@ -102,6 +106,17 @@ impl ProxyError {
             Self::Busy => {
                 let text = "the gateway is busy; try again";
                 try_again(plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference))
+            }
+            Self::RateLimited(_, seconds) => {
+                let text = match seconds {
+                    Some(seconds) => format!("too many requests; try again in {seconds} s"),
+                    None => "too many requests; try again later".to_owned(),
+                };
+                let mut response = plain(StatusCode::TOO_MANY_REQUESTS, mcp::REFUSED, &text, reference);
+                if let Some(seconds) = seconds {
+                    set(&mut response, header::RETRY_AFTER, HeaderValue::from(*seconds));
+                }
+                response
             }
             Self::UpstreamUnreachable(_) => {
                 upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference)

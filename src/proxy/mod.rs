@@ -14,6 +14,7 @@ mod identity;
 mod keep_alive;
 mod people;
 mod pool;
+mod rate_limits;
 mod route;
 mod session;
 mod shared;
@@ -48,6 +49,7 @@ use crate::telemetry::metrics::Metrics;
 use answer::{BodyKind, Bounds};
 use error::{Challenged, ProxyError};
 use people::People;
+use rate_limits::{RateLimits, SharedWindows};
 use streams::{StreamPlace, Streams};
 use upstream::Way;
 
@@ -108,10 +110,19 @@ impl Proxy {
     pub fn new(config: &GatewayConfig, parts: ProxyParts) -> Self {
         let options = config.login.as_ref().map(|login| &login.gateway);
         let scopes = options.map(|options| ScopeCatalog::new(&options.scopes));
-        let prepared =
-            |route: &Route| ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body, &parts.metrics);
+        let mut windows = SharedWindows::default();
+        let prepared = |route: &Route| {
+            let rate_limits = RateLimits::new(route, &mut windows);
+            let prepared = ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body, &parts.metrics);
+            ProxyRoute { rate_limits, ..prepared }
+        };
         Self {
-            routes: config.routes.iter().map(|route| (route.path.clone(), prepared(route))).collect(),
+            routes: config
+                .routes
+                .iter()
+                .map(|route| route.path.clone())
+                .zip(config.routes.iter().map(prepared))
+                .collect(),
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations)
                 .counted_by(parts.metrics.token_cache.clone()),
             assertions: AssertionIssuer::new(parts.keys),
@@ -214,6 +225,9 @@ impl Proxy {
             Err(error) => return Err(refuse(error, None, body)),
         };
         if let Err(error) = self.check_access(&to.route, token.as_deref()).await {
+            return Err(refuse(error, token, body));
+        }
+        if let Err(error) = to.rate_limits.take(token.as_deref(), peer, self.clock.now()) {
             return Err(refuse(error, token, body));
         }
         let (body, grown) = match body::RequestBody::limited(body, to.max_body) {

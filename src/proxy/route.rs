@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::cors;
+use super::rate_limits::RateLimits;
 use super::upstream::{Upstream, UpstreamTls};
 use crate::config::model::Route;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
@@ -18,13 +19,14 @@ pub struct ProxyRoute {
     pub(super) needed: ScopeSet,
     /// `Access-Control-Expose-Headers` of every answer.
     pub(super) exposed: HeaderValue,
+    pub(super) rate_limits: RateLimits,
     /// Bytes of request body.
     pub(super) max_body: u64,
     pub(super) metrics: Arc<RouteMetrics>,
 }
 
 impl ProxyRoute {
-    /// `max_body` is what the process takes at most, in bytes.
+    /// `max_body` is what the process takes at most, in bytes. Without its limits, which it may share with other routes.
     #[must_use]
     pub fn new(
         route: &Route,
@@ -37,6 +39,7 @@ impl ProxyRoute {
             upstream: Upstream::new(&route.proxy, tls),
             needed: scopes.map(|scopes| scopes.needed(&route.required_scopes)).unwrap_or_default(),
             exposed: cors::exposed(&route.cors),
+            rate_limits: RateLimits::default(),
             max_body: route.proxy.max_body.min(max_body),
             metrics: metrics.route(&route.operation_id),
             route: route.clone(),

@@ -220,6 +220,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             required_scopes: ScopeSet::default(),
             access: Vec::new(),
             header_changes: Vec::new(),
+            rate_limits: Vec::new(),
         });
     }
     config

@@ -4,31 +4,10 @@ use doorward::config::{HeaderChange, Mode};
 use http::{HeaderName, HeaderValue};
 use insta::assert_snapshot;
 
-use crate::{Folder, policies_with, routes_with};
+use crate::folder_with_policies as folder;
 
 const VARIABLES: &[(&str, &str)] =
     &[("SECRET", "sk_test_1"), ("KEY", "k-123"), ("EMPTY", ""), ("LINES", "k-456\nk-789"), ("HOST_NAME", "host")];
-
-/// A project whose one route names these policies, each given as type and options.
-fn folder(policies: &[(&str, &str)]) -> Folder {
-    let login = policies_with("");
-    let more: Vec<String> = policies
-        .iter()
-        .enumerate()
-        .map(|(index, (kind, options))| {
-            format!(
-                ",\n{{\"name\": \"p{index}\", \"policyType\": \"{kind}\", \"handler\": {{\"options\": {options}}}}}"
-            )
-        })
-        .collect();
-    let policies_json = format!("{}{}\n]}}", login.trim_end().trim_end_matches("]}"), more.concat());
-    let names: Vec<String> = (0..policies.len()).map(|index| format!(", \"p{index}\"")).collect();
-    let route = format!(
-        r#""/mcp/a": {{"get,post": {{"operationId": "a", "x-zuplo-route": {{"handler": {{"export": "McpProxyHandler", "options": {{"rewritePattern": "https://up.example.com/mcp"}}}}, "policies": {{"inbound": ["workos"{}]}}}}}}}}"#,
-        names.concat()
-    );
-    Folder::new(&[("policies.json", &policies_json), ("routes.oas.json", &routes_with(&route))])
-}
 
 fn changes(policies: &[(&str, &str)]) -> Vec<HeaderChange> {
     folder(policies).load(VARIABLES, Mode::Serve).unwrap().config.routes.remove(0).header_changes

@@ -24,6 +24,7 @@ mod oidc;
 mod policies;
 mod policy_pages;
 mod providers;
+mod rate_limits;
 mod routes;
 mod schema;
 mod shape;
@@ -121,4 +122,25 @@ pub(crate) fn loaded(options: &str) -> Loaded {
 /// The gateway options of a good project.
 pub(crate) fn gateway(options: &str) -> config::GatewayOptions {
     loaded(&format!("\"gateway\": {{{options}}}")).config.login.unwrap().gateway
+}
+
+/// A project whose one route names these policies, each given as type and options.
+pub(crate) fn folder_with_policies(policies: &[(&str, &str)]) -> Folder {
+    let login = policies_with("");
+    let more: Vec<String> = policies
+        .iter()
+        .enumerate()
+        .map(|(index, (kind, options))| {
+            format!(
+                ",\n{{\"name\": \"p{index}\", \"policyType\": \"{kind}\", \"handler\": {{\"options\": {options}}}}}"
+            )
+        })
+        .collect();
+    let policies_json = format!("{}{}\n]}}", login.trim_end().trim_end_matches("]}"), more.concat());
+    let names: Vec<String> = (0..policies.len()).map(|index| format!(", \"p{index}\"")).collect();
+    let route = format!(
+        r#""/mcp/a": {{"get,post": {{"operationId": "a", "x-zuplo-route": {{"handler": {{"export": "McpProxyHandler", "options": {{"rewritePattern": "https://up.example.com/mcp"}}}}, "policies": {{"inbound": ["workos"{}]}}}}}}}}"#,
+        names.concat()
+    );
+    Folder::new(&[("policies.json", &policies_json), ("routes.oas.json", &routes_with(&route))])
 }

@@ -116,6 +116,13 @@ const POLICY_OPTIONS: &[&str] = &[
     "value",
     "overwrite",
     "header",
+    "rateLimitBy",
+    "requestsAllowed",
+    "timeWindowMinutes",
+    "headerMode",
+    "mode",
+    "throwOnFailure",
+    "identifier",
 ];
 
 /// Every member of gateway.md §2 and every option of §10 that this version has.

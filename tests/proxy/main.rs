@@ -14,6 +14,7 @@ mod keep_alive;
 mod leaks;
 mod metrics;
 mod passing;
+mod rate_limits;
 mod sessions;
 mod streams;
 mod tls;
