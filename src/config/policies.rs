@@ -270,7 +270,9 @@ impl Policies {
 
 /// Whether the policy's type is one we have, with `module` and `export` in agreement.
 fn check_type(policy: &Node, problems: &mut Problems) -> bool {
-    check_module(&policy.find(&["handler"]), problems);
+    if !check_module(&policy.find(&["handler"]), problems) {
+        return false;
+    }
     let export = policy.at(&["handler", "export"]);
     // A missing or ill-typed `policyType` is the schema's to report.
     let Some(kind) = policy.get("policyType") else { return true };
@@ -300,20 +302,21 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
     true
 }
 
-/// `module` of a policy's or a route's handler.
-pub(super) fn check_module(handler: &Node, problems: &mut Problems) {
-    let Some(module) = handler.get("module") else { return };
-    let Some(text) = module.as_text() else { return };
+/// `module` of a policy's or a route's handler. False when it is the project's own, of which nothing more can be said.
+pub(super) fn check_module(handler: &Node, problems: &mut Problems) -> bool {
+    let Some(module) = handler.get("module") else { return true };
+    let Some(text) = module.as_text() else { return true };
     if ["$import(@zuplo/runtime/mcp-gateway)", "$import(@zuplo/runtime)"].contains(&text) {
-        return;
+        return true;
     }
     if text.starts_with("$import(./") || text.starts_with("$import(../") {
         problems
             .add("unsupported", module.place, "TypeScript modules of a project cannot run in doorward")
             .help("use a built-in policy type or `McpProxyHandler` here, and put own logic into the MCP server or a proxy in front of it");
-    } else {
-        problems
-            .add("value", module.place, format!("unknown module {}", module.shown()))
-            .help("write `$import(@zuplo/runtime/mcp-gateway)`, or leave `module` out");
+        return false;
     }
+    problems
+        .add("value", module.place, format!("unknown module {}", module.shown()))
+        .help("write `$import(@zuplo/runtime/mcp-gateway)`, or leave `module` out");
+    true
 }

@@ -17,7 +17,7 @@ use crate::process::{Process, http};
 /// What the names of credentials at an identity provider end with.
 const CREDENTIALS: [&str; 3] = ["_CLIENT_ID", "_CLIENT_SECRET", "_PRIVATE_KEY"];
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -44,7 +44,7 @@ fn shown(project: &Path) -> String {
 }
 
 /// The variables of `env.example`; those of this repository's own `config/` are in its README.
-fn environment(project: &Path) -> BTreeMap<String, String> {
+pub fn environment(project: &Path) -> BTreeMap<String, String> {
     if project == root() {
         let values = [("WORKOS_CLIENT_ID", "client_01"), ("WORKOS_CLIENT_SECRET", "sk_test_1")];
         return values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -58,7 +58,13 @@ fn environment(project: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+/// All but the credentials at the identity provider.
+pub fn without_credentials(mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    environment.retain(|name, _| !CREDENTIALS.iter().any(|end| name.ends_with(end)));
+    environment
+}
+
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
@@ -94,8 +100,7 @@ async fn every_example_is_served_with_the_development_login() {
         let shown = shown(&project);
         let folder = tempfile::tempdir().unwrap();
         copy(&project.join("config"), &folder.path().join("config"));
-        let mut environment = environment(&project);
-        environment.retain(|name, _| !CREDENTIALS.iter().any(|end| name.ends_with(end)));
+        let environment = without_credentials(environment(&project));
         let config = config::load(&folder.path().join("config"), &environment, Mode::Dev)
             .unwrap_or_else(|problems| panic!("{shown}: {}", problems.to_text()))
             .config;

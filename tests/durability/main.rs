@@ -7,6 +7,9 @@
 mod browser;
 #[path = "../support/ports.rs"]
 mod ports;
+#[path = "../proxy/upstream.rs"]
+#[allow(dead_code, reason = "each test target uses its own part")]
+mod upstream;
 
 mod crashes;
 mod examples;
@@ -16,3 +19,4 @@ mod process;
 mod starting;
 mod stopping;
 mod tls;
+mod zuplo;
