@@ -3,6 +3,8 @@
 //! Owns the decision, as a function of plain values; `authorization/` asks for it at consent and `proxy/` on every
 //! call. Must not do I/O, or know what HTTP makes of a refusal.
 
+mod capabilities;
 mod rules;
 
+pub use capabilities::{StepUp, Visible, check_demands};
 pub use rules::{AccessRefusal, check};

@@ -76,6 +76,11 @@ impl Login {
         self.options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect()
     }
 
+    /// The text of one of its options.
+    pub fn option(&self, name: &str) -> Option<String> {
+        self.node.get(name).and_then(Node::as_text).map(str::to_owned)
+    }
+
     /// The clients that the operator vouches for.
     pub fn static_clients(&self) -> &[raw::StaticClient] {
         &self.options.gateway().clients

@@ -7,6 +7,7 @@ use http::uri::Authority;
 use secrecy::SecretString;
 use url::Url;
 
+pub use super::capability_filter::{Audience, CapabilityEntry, CapabilityFilter, Demands, HeldClaim};
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
 pub use super::headers::HeaderChange;
@@ -249,6 +250,8 @@ pub struct Route {
     pub header_changes: Vec<HeaderChange>,
     /// Each must let a request pass, in order.
     pub rate_limits: Vec<RateLimit>,
+    /// What it shows: all of them must let an item through.
+    pub filters: Vec<CapabilityFilter>,
 }
 
 impl Route {

@@ -7,9 +7,9 @@ use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::login::{Login, LoginOptions, stand_in_credentials};
-use super::model::{AccessRules, HeaderChange, LoginPolicy, RateLimit};
+use super::model::{AccessRules, CapabilityFilter, HeaderChange, LoginPolicy, RateLimit};
 use super::routes::Known;
-use super::{Mode, access, headers, rate_limit, raw, schema};
+use super::{Mode, access, capability_filter, headers, rate_limit, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
@@ -29,6 +29,7 @@ const SUPPORTED: &[&str] = &[
     "mcp-onelogin-oauth-inbound",
     "mcp-ping-oauth-inbound",
     "mcp-access-inbound",
+    "mcp-capability-filter-inbound",
     "set-headers-inbound",
     "remove-headers-inbound",
     "set-upstream-api-key-inbound",
@@ -83,6 +84,7 @@ pub(super) enum Rule {
     Access(AccessRules),
     Headers(Vec<HeaderChange>),
     RateLimit(RateLimit),
+    Filter(CapabilityFilter),
 }
 
 impl Rule {
@@ -92,6 +94,7 @@ impl Rule {
             Self::Access(_) => true,
             Self::Headers(_) => false,
             Self::RateLimit(limit) => limit.by.needs_token(),
+            Self::Filter(filter) => filter.needs_caller(),
         }
     }
 }
@@ -174,6 +177,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
                     rate_limit::resolve(&name, &options, node, problems).map(Rule::RateLimit)
                 });
             }
+            raw::Policy::CapabilityFilter(policy) => policies.add_rule(policy, node, |options, node| {
+                Some(Rule::Filter(capability_filter::resolve(options, node, whole, problems)))
+            }),
         }
     }
     Policies::check_names(&document, problems);
@@ -262,6 +268,10 @@ impl Policies {
             match &policy.rule {
                 Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
                 Rule::Headers(_) | Rule::RateLimit(_) => {}
+                Rule::Filter(_) => {
+                    let own_claim = |option: &str| login.option(option);
+                    capability_filter::check_against_login(&policy.node, &login.scopes(), own_claim, problems);
+                }
             }
         }
         login.resolve(routes, problems, notes)

@@ -5,6 +5,7 @@
 //! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
 //! These structs hold secrets and have no `Debug`.
 
+mod capability_filter;
 mod headers;
 mod id_jag;
 mod oidc;
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use capability_filter::*;
 pub use headers::*;
 pub use id_jag::*;
 pub use oidc::*;
@@ -118,6 +120,8 @@ pub enum Policy {
     SetUpstreamApiKey(PolicyOf<SetUpstreamApiKey>),
     #[serde(rename = "rate-limit-inbound")]
     RateLimit(PolicyOf<RateLimit>),
+    #[serde(rename = "mcp-capability-filter-inbound")]
+    CapabilityFilter(PolicyOf<CapabilityFilter>),
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{AccessRules, ForwardIdentity, HeaderChange, ProxyOptions, RateLimit, Route};
+use super::model::{AccessRules, CapabilityFilter, ForwardIdentity, HeaderChange, ProxyOptions, RateLimit, Route};
 use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
@@ -242,6 +242,7 @@ pub(super) fn resolve(
                 access: access_rules(operation, policies),
                 header_changes: header_changes(operation, policies),
                 rate_limits: rate_limits(operation, policies),
+                filters: filters(operation, policies),
             })
         })
         .collect()
@@ -291,6 +292,15 @@ fn rate_limits(operation: &Operation, policies: &Policies) -> Vec<RateLimit> {
     rules(operation, policies)
         .filter_map(|rule| match rule {
             Rule::RateLimit(limit) => Some(limit.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn filters(operation: &Operation, policies: &Policies) -> Vec<CapabilityFilter> {
+    rules(operation, policies)
+        .filter_map(|rule| match rule {
+            Rule::Filter(filter) => Some(filter.clone()),
             _ => None,
         })
         .collect()

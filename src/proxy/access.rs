@@ -20,12 +20,17 @@ impl Proxy {
             return Ok(());
         }
         // Whoever was let in a moment ago need not wait.
-        let person = known(self.people.look_up(token, self.clock.now()).await)?;
+        let person = self.person_now(token).await?;
         access::check(&route.access, &person, &token.client).map_err(ProxyError::AccessDenied)
     }
 
     pub(super) async fn person(&self, token: &VerifiedToken) -> Result<Arc<Person>, ProxyError> {
         known(self.people.find(token, self.clock.now()).await)
+    }
+
+    /// The person, as the store knows them this moment.
+    pub(super) async fn person_now(&self, token: &VerifiedToken) -> Result<Arc<Person>, ProxyError> {
+        known(self.people.look_up(token, self.clock.now()).await)
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use tokio::time::{Instant, Sleep};
 
 use super::body::BoxError;
+use super::filter::{AnswerFilter, Sifted};
 use super::keep_alive::Quiet;
 use super::pool::Answer;
 use super::streams::StreamPlace;
@@ -32,6 +33,8 @@ pub struct UpstreamBody {
     bounds: Bounds,
     /// From the first time that there is nothing to give: most answers come whole, and need none.
     watch: Option<Box<Watch>>,
+    /// On routes that do not show all.
+    filter: Option<Box<AnswerFilter>>,
     ended: bool,
     _place: StreamPlace,
     open: Option<OpenRequest>,
@@ -74,12 +77,18 @@ impl ProxyBody {
         Self::Own(Full::new(bytes.into()))
     }
 
-    pub(super) fn upstream(inner: Answer, kind: BodyKind, bounds: Bounds, place: StreamPlace) -> Self {
+    pub(super) fn upstream(
+        inner: Answer,
+        kind: BodyKind,
+        bounds: Bounds,
+        place: StreamPlace,
+        filter: Option<Box<AnswerFilter>>,
+    ) -> Self {
         let watch = match kind {
             BodyKind::EventStream(comments) => Some(Box::new(bounds.watch(comments))),
             BodyKind::Whole => None,
         };
-        Self::Upstream(UpstreamBody { inner, kind, bounds, watch, ended: false, _place: place, open: None })
+        Self::Upstream(UpstreamBody { inner, kind, bounds, watch, filter, ended: false, _place: place, open: None })
     }
 }
 
@@ -129,6 +138,9 @@ impl Body for UpstreamBody {
         if self.ended {
             return Poll::Ready(None);
         }
+        if self.filter.is_some() {
+            return self.poll_filtered(cx);
+        }
         let mut frame = Pin::new(&mut self.inner).poll_frame(cx);
         while matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers()) {
             // Nobody strips them as headers are, so they may not say what a header may not (RFC 9110 §6.5.1).
@@ -147,21 +159,56 @@ impl Body for UpstreamBody {
 
     fn is_end_stream(&self) -> bool {
         match self.kind {
-            BodyKind::EventStream(_) => self.ended,
-            BodyKind::Whole => self.inner.is_end_stream(),
+            BodyKind::Whole if self.filter.is_none() => self.inner.is_end_stream(),
+            _ => self.ended,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.kind {
-            // It may end early, so no length is promised.
-            BodyKind::EventStream(_) => SizeHint::default(),
-            BodyKind::Whole => self.inner.size_hint(),
+            BodyKind::Whole if self.filter.is_none() => self.inner.size_hint(),
+            // It may end early, or lose something, so no length is promised.
+            _ => SizeHint::default(),
         }
     }
 }
 
 impl UpstreamBody {
+    /// The same by way of the filter, which may hold back all of a frame.
+    fn poll_filtered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let Some(filter) = &mut self.filter else { return Poll::Ready(None) };
+            if let Some(first) = filter.first() {
+                return Poll::Ready(self.pass(Frame::data(first)));
+            }
+            let sifted = match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                    Some(data) => filter.sift(data),
+                    None => continue,
+                },
+                Poll::Ready(None) => filter.end(),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.fail(error)),
+                Poll::Pending => return self.wait(cx),
+            };
+            match sifted {
+                Sifted::Passing(bytes) if bytes.is_empty() => {}
+                Sifted::Passing(bytes) => return Poll::Ready(self.pass(Frame::data(bytes))),
+                Sifted::Last(bytes) => {
+                    let last = if bytes.is_empty() { None } else { self.pass(Frame::data(bytes)) };
+                    self.ended = true;
+                    return Poll::Ready(last);
+                }
+                Sifted::Broken => {
+                    self.ended = true;
+                    return Poll::Ready(match self.kind {
+                        BodyKind::EventStream(_) => None,
+                        BodyKind::Whole => Some(Err("the answer cannot be read".into())),
+                    });
+                }
+            }
+        }
+    }
+
     /// Not a byte passes after its grant or its time is over.
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, BoxError>> {
         if self.bounds.is_revoked() {

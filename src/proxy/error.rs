@@ -5,8 +5,11 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::ProxyBody;
+use super::filter;
 use crate::access::AccessRefusal;
 use crate::mcp;
+use crate::mcp::mirrored::Mismatch;
+use crate::mcp::posted::BadPost;
 use crate::oauth::bearer::BearerError;
 
 /// Why a request was not served. `Display` is for the log.
@@ -24,6 +27,21 @@ pub enum ProxyError {
     AccessDenied(AccessRefusal),
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u64),
+    #[error("the body ended early")]
+    BodyCut,
+    /// On a route with a filter a body has to be read.
+    #[error("the body is not JSON in UTF-8 without a content coding")]
+    MediaType,
+    #[error("the body cannot be read: {0}")]
+    BadPost(BadPost),
+    /// With the id of the request (PROX-11).
+    #[error("{0}")]
+    HeaderMismatch(Mismatch, Option<Value>),
+    #[error("what is asked for is hidden from the caller")]
+    Hidden(Box<Hidden>),
+    /// The answer to a filtered route cannot be read.
+    #[error("the upstream's answer cannot be read")]
+    Withheld(Box<Withheld>),
     #[error("the session does not exist or belongs to another caller")]
     UnknownSession,
     #[error("the person could not be looked up")]
@@ -56,6 +74,12 @@ impl ProxyError {
             Self::Bearer(_, reason) => reason,
             Self::AccessDenied(refusal) => refusal.reason_code(),
             Self::BodyTooLarge(_) => "body_too_large",
+            Self::BodyCut => "body_cut",
+            Self::MediaType => "body_media_type",
+            Self::BadPost(_) => "body_unclear",
+            Self::HeaderMismatch(..) => "header_mismatch",
+            Self::Hidden(_) => "capability_hidden",
+            Self::Withheld(_) => "answer_unreadable",
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
             Self::RevocationsUnknown => "revocations_unknown",
@@ -91,6 +115,23 @@ impl ProxyError {
             Self::BodyTooLarge(limit) => {
                 let text = format!("the request body is larger than {limit} bytes");
                 plain(StatusCode::PAYLOAD_TOO_LARGE, mcp::REFUSED, &text, reference)
+            }
+            Self::BodyCut => plain(StatusCode::BAD_REQUEST, mcp::REFUSED, "the request body ended early", reference),
+            Self::MediaType => {
+                let text = "send one JSON message in UTF-8, with Content-Type application/json and no Content-Encoding";
+                plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, mcp::REFUSED, text, reference)
+            }
+            Self::BadPost(problem) => {
+                let text = format!("the request body cannot be read: {problem}");
+                plain(StatusCode::BAD_REQUEST, mcp::REFUSED, &text, reference)
+            }
+            Self::HeaderMismatch(mismatch, id) => {
+                let body = mcp::error_for(id.as_ref(), mcp::HEADER_MISMATCH, &mismatch.to_string(), reference);
+                json_response(StatusCode::BAD_REQUEST, &body)
+            }
+            Self::Hidden(hidden) => hidden.response(reference),
+            Self::Withheld(withheld) => {
+                json_response(StatusCode::BAD_GATEWAY, &filter::withheld(withheld.id.as_ref(), reference))
             }
             Self::UnknownSession => {
                 plain(StatusCode::NOT_FOUND, mcp::SESSION_NOT_FOUND, "session not found", reference)
@@ -151,6 +192,44 @@ fn try_again(mut response: Response<ProxyBody>) -> Response<ProxyBody> {
 
 fn plain(status: StatusCode, code: i32, message: &str, reference: &str) -> Response<ProxyBody> {
     json_response(status, &mcp::error(code, message, reference))
+}
+
+/// Requests for what the caller may not see (STRM-12).
+#[derive(Debug)]
+pub struct Hidden {
+    /// Of every message; notifications have none.
+    pub ids: Vec<Option<Value>>,
+    pub is_batch: bool,
+    /// The stateless era has an HTTP status for this. In the era before, 404 would mean the session.
+    pub is_stateless: bool,
+}
+
+impl Hidden {
+    fn response(&self, reference: &str) -> Response<ProxyBody> {
+        let message = "there is no such tool, prompt or resource";
+        let error = |id| mcp::error_for(id, mcp::NOT_FOUND, message, reference);
+        let status = if self.is_stateless { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        match self.ids.as_slice() {
+            [id] if !self.is_batch => json_response(status, &error(id.as_ref())),
+            ids => {
+                let errors: Vec<Value> = ids.iter().flatten().map(|id| error(Some(id))).collect();
+                if errors.is_empty() {
+                    // Notifications get no answer.
+                    let mut response = Response::new(ProxyBody::own(""));
+                    *response.status_mut() = StatusCode::ACCEPTED;
+                    return response;
+                }
+                json_response(status, &Value::Array(errors))
+            }
+        }
+    }
+}
+
+/// An answer that is not passed on.
+#[derive(Debug)]
+pub struct Withheld {
+    /// Of the request it is for.
+    pub id: Option<Value>,
 }
 
 /// A challenge, ready to be sent (CHAL-1, CHAL-2, CHAL-7).

@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod cors;
 mod error;
+mod filter;
 pub mod headers;
 mod identity;
 mod keep_alive;
@@ -36,6 +37,7 @@ pub use session::SessionBinding;
 pub use streams::OpenStreams;
 pub use upstream::UpstreamTls;
 
+use crate::access::StepUp;
 use crate::config::model::{GatewayConfig, Route};
 use crate::crypto::Sealer;
 use crate::domain::GrantId;
@@ -48,6 +50,7 @@ use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use answer::{BodyKind, Bounds};
 use error::{Challenged, ProxyError};
+use filter::{Filter, Shape};
 use people::People;
 use rate_limits::{RateLimits, SharedWindows};
 use streams::{StreamPlace, Streams};
@@ -318,6 +321,13 @@ impl Proxy {
         body: body::RequestBody,
         place: StreamPlace,
     ) -> Result<Response<ProxyBody>, ProxyError> {
+        let (body, filter) = match &call.to.filters {
+            None => (body, None),
+            Some(filters) => {
+                let admitted = self.filter(call, filters, &mut parts, body).await?;
+                (admitted.body, Some(admitted.filter))
+            }
+        };
         let started = Instant::now();
         let method = parts.method.clone();
         parts.uri = call.to.upstream.uri(parts.uri.query());
@@ -334,7 +344,7 @@ impl Proxy {
             status = response.status().as_u16(),
             latencyMs = took.as_millis(),
         );
-        self.answer(call, response, address, place)
+        self.answer(call, response, address, place, filter)
     }
 
     /// The upstream's answer, in the form the client may have it (PROX-6, PROX-7, PROX-9).
@@ -344,6 +354,7 @@ impl Proxy {
         response: Response<pool::Answer>,
         address: usize,
         place: StreamPlace,
+        filter: Option<Filter>,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {
             StatusCode::UNAUTHORIZED => return Err(ProxyError::UpstreamCredential),
@@ -363,6 +374,22 @@ impl Proxy {
         }
         self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.to, address);
         parts.version = http::Version::HTTP_11;
+        let filter = match filter {
+            None => None,
+            Some(filter) => {
+                let shape = filter.shape(
+                    &mut parts,
+                    http_body::Body::is_end_stream(&body),
+                    call.request_id,
+                    &call.to.route.operation_id,
+                )?;
+                match shape {
+                    Shape::Empty => None,
+                    Shape::Filtered(filter) => Some(filter),
+                    Shape::Replaced(bytes) => return Ok(Response::from_parts(parts, ProxyBody::own(bytes))),
+                }
+            }
+        };
         let (kind, life) = if headers::is_event_stream(&parts.headers) {
             headers::keep_unbuffered(&mut parts.headers);
             // Into bytes that are encoded, nothing can be put.
@@ -374,7 +401,7 @@ impl Proxy {
         };
         let revocations = Arc::clone(self.verifier.revocations());
         let bounds = Bounds { life, revocations, token: call.token.clone() };
-        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place)))
+        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place, filter)))
     }
 
     /// How long an event stream may stay open (STRM-8).
@@ -400,6 +427,24 @@ fn challenge(to: &ProxyRoute, origin: &str, error: Option<BearerError>) -> Chall
     }
     .to_string();
     Challenged { header, error, description: description.unwrap_or("sign in to use this server") }
+}
+
+/// The challenge of a call whose token would do for others, but not for this one.
+fn step_up(call: &Call<'_>, missing: &StepUp) -> ProxyError {
+    let scope = match missing {
+        StepUp::Scope(scope) => scope,
+        StepUp::Login(_) => &call.to.needed,
+    };
+    let description = "the tool needs more than the token carries";
+    let header = Challenge {
+        resource_metadata: &protected_resource_url(call.origin, &call.to.route.path),
+        scope: &call.to.needed.union(scope),
+        error: Some(BearerError::InsufficientScope),
+        error_description: Some(description),
+    }
+    .to_string();
+    let challenged = Challenged { header, error: Some(BearerError::InsufficientScope), description };
+    ProxyError::Bearer(Box::new(challenged), "insufficient_scope")
 }
 
 /// A refused request, with what is left of it on the wire.

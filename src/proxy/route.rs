@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::cors;
 use super::rate_limits::RateLimits;
 use super::upstream::{Upstream, UpstreamTls};
-use crate::config::model::Route;
+use crate::config::model::{CapabilityFilter, Route};
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 
@@ -22,6 +22,8 @@ pub struct ProxyRoute {
     pub(super) rate_limits: RateLimits,
     /// Bytes of request body.
     pub(super) max_body: u64,
+    /// What it shows; `None` when all of it.
+    pub(super) filters: Option<Arc<[CapabilityFilter]>>,
     pub(super) metrics: Arc<RouteMetrics>,
 }
 
@@ -41,6 +43,7 @@ impl ProxyRoute {
             exposed: cors::exposed(&route.cors),
             rate_limits: RateLimits::default(),
             max_body: route.proxy.max_body.min(max_body),
+            filters: (!route.filters.is_empty()).then(|| route.filters.clone().into()),
             metrics: metrics.route(&route.operation_id),
             route: route.clone(),
         }

@@ -221,6 +221,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             access: Vec::new(),
             header_changes: Vec::new(),
             rate_limits: Vec::new(),
+            filters: Vec::new(),
         });
     }
     config

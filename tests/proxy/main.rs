@@ -7,6 +7,8 @@ mod connections;
 mod demo;
 mod failures;
 mod faults;
+mod filter;
+mod filter_answers;
 mod header_policies;
 mod http2;
 mod identity;
