@@ -59,6 +59,19 @@ fn people_sign_in_at_a_certified_oidc_provider(
     assert!(said.contains("PASS"), "{said}");
 }
 
+/// IDP-8 with policies that derive their endpoints: none of the provider's metadata can be had.
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn people_sign_in_at_a_certified_oidc_provider_that_stands_where_others_do(
+    #[values("clerk", "keycloak", "logto")] provider: &'static str,
+) {
+    let world = World::serve(Login::Like(provider), Setup::default());
+    let mut command = node("ts_sdk.mjs");
+    command.arg(world.mcp_url("python")).args(["--sdk", "v2", "--wait", &PAST_EXPIRY.to_string()]);
+    let said = run("ts_sdk.mjs", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients that ./test installs"]

@@ -10,6 +10,7 @@
 //! | `world.rs` | provider, upstreams and gateway of one test |
 //! | `clients.rs` | official clients × login providers |
 //! | `identity.rs` | the MCP servers of `examples/` that verify who calls |
+//! | `keycloak.rs` | a Keycloak server, behind the generic policy and behind its own |
 //! | `rmcp_client.rs` | the official Rust client, in process |
 //! | `suites.rs` | conformance, the browser, documents as client ids |
 
@@ -23,6 +24,7 @@
 
 mod clients;
 mod identity;
+mod keycloak;
 #[path = "../support/ports.rs"]
 mod ports;
 #[path = "../support/postgres.rs"]

@@ -58,13 +58,18 @@ impl Running {
     }
 
     /// Waits until `is_ready` holds; stops the test when the child ends first or 30 s pass.
-    pub fn wait_until(&mut self, mut is_ready: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+    pub fn wait_until(&mut self, is_ready: impl FnMut() -> bool) {
+        self.wait_longer(Duration::from_secs(30), is_ready);
+    }
+
+    /// The same with a limit of its own, for what starts slowly.
+    pub fn wait_longer(&mut self, limit: Duration, mut is_ready: impl FnMut() -> bool) {
+        let deadline = Instant::now() + limit;
         while !is_ready() {
             if let Some(status) = self.child.try_wait().expect("a child to ask") {
                 panic!("{} ended ({status}): {}", self.name, self.log_tail());
             }
-            assert!(Instant::now() < deadline, "{} is not ready after 30 s: {}", self.name, self.log_tail());
+            assert!(Instant::now() < deadline, "{} is not ready after {limit:?}: {}", self.name, self.log_tail());
             thread::sleep(Duration::from_millis(50));
         }
     }

@@ -3,12 +3,14 @@
 //   node robot.mjs AUTHORIZE_URL     prints, as the last line, the URL the client's callback was called with
 //
 // It sends what Chromium sends with a navigation (Origin on POST, Sec-Fetch-*), because the gateway may look at it.
+// A login form it fills with ROBOT_USERNAME and ROBOT_PASSWORD.
 // It never presses a button that denies or switches accounts. Steps are told on stderr, without query strings.
 import http from 'node:http';
 import { pathToFileURL } from 'node:url';
 
 const NEVER = /^(cancel|deny|decline|reject|switch|logout|sign[ -]?out|use another account|connect)\b/i;
 const YES = /^(approve|allow|authorize|continue|accept)\b/i;
+const KNOWN = { username: process.env.ROBOT_USERNAME, password: process.env.ROBOT_PASSWORD };
 const MAX_STEPS = 30;
 
 /** Cookies by host, as browsers keep them: the port does not count. */
@@ -78,7 +80,7 @@ export function formsOf(html) {
       const type = (a.type ?? (kind.toLowerCase() === 'button' ? 'submit' : 'text')).toLowerCase();
       if (type === 'submit') buttons.push({ ...a, label: textOf(label ?? a.value ?? '') });
       else if (['checkbox', 'radio'].includes(type)) { if ('checked' in a) fields.push([a.name, a.value ?? 'on']); }
-      else if (a.name && type !== 'button') fields.push([a.name, a.value || (type === 'email' ? 'robot@example.com' : '')]);
+      else if (a.name && type !== 'button') fields.push([a.name, a.value || (type === 'email' ? 'robot@example.com' : KNOWN[a.name] ?? '')]);
     }
     return { action, method: method.toLowerCase(), fields, buttons };
   });

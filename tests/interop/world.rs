@@ -27,6 +27,8 @@ pub enum Login {
     Double,
     /// The certified `oidc-provider`, at which the gateway authenticates in this way.
     OpenId(&'static str),
+    /// The same, with its endpoints where this provider has them, behind the policy of that name.
+    Like(&'static str),
 }
 
 /// Everything of one test. Fields drop in order: the gateway first.
@@ -38,7 +40,7 @@ pub struct World {
     pub origin: String,
     /// Slug and URL of every upstream, straight.
     upstream_urls: Vec<(&'static str, String)>,
-    _provider: Running,
+    _provider: Option<Running>,
     _upstreams: Vec<Running>,
     _folder: TempDir,
 }
@@ -56,6 +58,15 @@ pub struct Setup {
     pub replicas: usize,
 }
 
+/// What the gateway is told of its provider.
+pub struct Behind<'a> {
+    /// `policies.json`. The routes name all of them.
+    pub policies: &'a Value,
+    pub provider_url: &'a str,
+    /// `$env(LOGIN_SECRET)` in the policies.
+    pub secret: &'a str,
+}
+
 /// The upstreams that run when a test names none: `python` (sessions and stateless), `everything` (sessions only).
 const USUAL: [&str; 2] = ["python", "everything"];
 
@@ -66,18 +77,30 @@ impl World {
         let port = free_port();
         let origin = format!("http://localhost:{port}");
         let (provider, told) = start_provider(login, folder.path(), &origin);
-        let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret").to_owned();
+        let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret");
+        let policies = policies(Some((login, &told)), &setup.gateway_options);
+        let behind = Behind { policies: &policies, provider_url: told["url"].as_str().expect("a URL"), secret };
+        Self::run(folder, port, Some(provider), &behind, setup)
+    }
+
+    /// At a port that is known beforehand, behind a provider that runs already.
+    pub fn serve_behind(port: u16, behind: &Behind<'_>) -> Self {
+        Self::run(tempfile::tempdir().expect("a temporary folder"), port, None, behind, Setup::default())
+    }
+
+    fn run(folder: TempDir, port: u16, provider: Option<Running>, behind: &Behind<'_>, setup: Setup) -> Self {
+        let origin = format!("http://localhost:{port}");
         let slugs = setup.upstreams.unwrap_or_else(|| USUAL.to_vec());
         let surroundings = [
             ("DOORWARD_ISSUER", origin.as_str()),
-            ("WORKOS_API_URL", told["url"].as_str().expect("a URL")),
-            ("WORKOS_API_KEY", &secret),
+            ("WORKOS_API_URL", behind.provider_url),
+            ("WORKOS_API_KEY", behind.secret),
         ];
         let (upstreams, upstream_urls) = start_upstreams(folder.path(), &slugs, &surroundings);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
-        write(&config.join("policies.json"), &policies(Some((login, &told)), &setup.gateway_options));
-        write(&config.join("routes.oas.json"), &routes(&upstream_urls));
+        write(&config.join("policies.json"), behind.policies);
+        write(&config.join("routes.oas.json"), &routes(&upstream_urls, behind.policies));
 
         let several = setup.replicas > 1;
         let ports: Vec<_> = if several { (0..setup.replicas).map(|_| free_port()).collect() } else { vec![port] };
@@ -91,7 +114,7 @@ impl World {
             command
                 .current_dir(folder.path())
                 .env("WORKOS_CLIENT_ID", "client_01FAKE6057N3C66XJAXZ65YHAC")
-                .env("LOGIN_SECRET", &secret)
+                .env("LOGIN_SECRET", behind.secret)
                 .arg("serve")
                 .args(["--metrics-listen", "off"])
                 .args(["--config-dir".as_ref(), config.as_os_str()])
@@ -159,8 +182,9 @@ impl Dev {
         let (upstreams, urls) = start_upstreams(folder.path(), &USUAL, &[]);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
-        write(&config.join("policies.json"), &policies(None, gateway_options));
-        write(&config.join("routes.oas.json"), &routes(&urls));
+        let policies = policies(None, gateway_options);
+        write(&config.join("policies.json"), &policies);
+        write(&config.join("routes.oas.json"), &routes(&urls, &policies));
         Self::run(folder, upstreams, &["--auto-approve"])
     }
 
@@ -173,7 +197,7 @@ impl Dev {
         let mut policies = policies(None, &json!({ "accessTokenTtlSeconds": 600 }));
         policies["corsPolicies"] = json!([{ "name": "pages", "allowedOrigins": [origin] }]);
         write(&config.join("policies.json"), &policies);
-        let mut routes = routes(&urls);
+        let mut routes = routes(&urls, &policies);
         for slug in USUAL {
             routes["paths"][format!("/mcp/{slug}")]["get,post"]["x-zuplo-route"]["corsPolicy"] = json!("pages");
         }
@@ -242,6 +266,11 @@ fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value)
         Login::OpenId(method) => {
             let mut provider = node("oidc_provider.mjs");
             provider.args([method, &format!("{origin}/oauth/callback")]);
+            provider
+        }
+        Login::Like(name) => {
+            let mut provider = node("oidc_provider.mjs");
+            provider.args(["client_secret_basic", &format!("{origin}/oauth/callback"), name]);
             provider
         }
     };
@@ -314,6 +343,21 @@ fn policies(provider: Option<(Login, &Value)>, gateway_options: &Value) -> Value
         let options = json!({ "oidc": { "issuer": told["url"] }, "browserLogin": login, "gateway": gateway });
         return login_policy("mcp-oauth-inbound", "McpOAuthInboundPolicy", &options);
     }
+    if let Some((Login::Like(name), told)) = provider {
+        let mut options =
+            json!({ "clientId": told["clientId"], "clientSecret": "$env(LOGIN_SECRET)", "gateway": gateway });
+        let (option, export) = match name {
+            "clerk" => ("frontendApiUrl", "McpClerkOAuthInboundPolicy"),
+            "keycloak" => ("keycloakBaseUrl", "McpKeycloakOAuthInboundPolicy"),
+            "logto" => ("logtoEndpoint", "McpLogtoOAuthInboundPolicy"),
+            other => panic!("oidc_provider.mjs is not like {other}"),
+        };
+        options[option] = told["url"].clone();
+        if name == "keycloak" {
+            options["realm"] = json!("main");
+        }
+        return login_policy(&format!("mcp-{name}-oauth-inbound"), export, &options);
+    }
     let mut options = json!({
         "clientId": "$env(WORKOS_CLIENT_ID)",
         "clientSecret": "$env(LOGIN_SECRET)",
@@ -342,7 +386,9 @@ fn login_policy(policy_type: &str, export: &str, options: &Value) -> Value {
     })
 }
 
-fn routes(upstreams: &[(&'static str, String)]) -> Value {
+/// A route for each upstream, which names each of the policies.
+fn routes(upstreams: &[(&'static str, String)], policies: &Value) -> Value {
+    let names: Vec<_> = policies["policies"].as_array().into_iter().flatten().map(|policy| &policy["name"]).collect();
     let paths: serde_json::Map<_, _> = upstreams
         .iter()
         .map(|(slug, upstream)| {
@@ -357,7 +403,7 @@ fn routes(upstreams: &[(&'static str, String)]) -> Value {
                         "export": "McpProxyHandler",
                         "options": { "rewritePattern": upstream, "forwardIdentity": form },
                     },
-                    "policies": { "inbound": ["login"] },
+                    "policies": { "inbound": names },
                 },
             });
             (format!("/mcp/{slug}"), json!({ "get,post": route }))
