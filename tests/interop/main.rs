@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `process.rs` | children with bounded waits |
 //! | `world.rs` | provider, upstreams and gateway of one test |
+//! | `assertions.rs` | official clients that bring an identity assertion |
 //! | `clients.rs` | official clients × login providers |
 //! | `identity.rs` | the MCP servers of `examples/` that verify who calls |
 //! | `keycloak.rs` | a Keycloak server, behind the generic policy and behind its own |
@@ -22,6 +23,7 @@
     reason = "a harness outside the gateway: it reads the environment, waits for processes, and says what it expects by stopping"
 )]
 
+mod assertions;
 mod clients;
 mod identity;
 mod keycloak;

@@ -50,6 +50,8 @@ pub struct World {
 pub struct Setup {
     /// Merged into `options.gateway`.
     pub gateway_options: Value,
+    /// Merged into `options` of the login policy.
+    pub login_options: Value,
     /// Further arguments of `serve`.
     pub arguments: Vec<String>,
     /// Slugs of the upstreams that run instead of [`USUAL`].
@@ -78,7 +80,10 @@ impl World {
         let origin = format!("http://localhost:{port}");
         let (provider, told) = start_provider(login, folder.path(), &origin);
         let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret");
-        let policies = policies(Some((login, &told)), &setup.gateway_options);
+        let mut policies = policies(Some((login, &told)), &setup.gateway_options);
+        for (name, value) in setup.login_options.as_object().into_iter().flatten() {
+            policies["policies"][0]["handler"]["options"][name] = value.clone();
+        }
         let behind = Behind { policies: &policies, provider_url: told["url"].as_str().expect("a URL"), secret };
         Self::run(folder, port, Some(provider), &behind, setup)
     }
