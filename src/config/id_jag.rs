@@ -96,7 +96,7 @@ fn refuse_bare_subject(node: &Node, problems: &mut Problems) {
             "`sub_id_only` is for the provider that people sign in with, and this is another one",
         )
         .help(
-            "its `sub` may be that of somebody else here; `iss_prefix` keeps them apart. The issuer must be spelt as in `oidc.issuer`",
+            "its `sub` may be that of somebody else here; `iss_prefix` keeps them apart. The login's own issuer is spelt as in its ID tokens",
         );
 }
 

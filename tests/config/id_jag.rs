@@ -162,7 +162,7 @@ fn a_bare_subject_is_for_the_provider_that_people_sign_in_with() {
       |
     4 |   {"issuer": "https://login.example.com/", "subjectMapping": "sub_id_only"}]}
       |                                                              ^^^^^^^^^^^^^
-      = help: its `sub` may be that of somebody else here; `iss_prefix` keeps them apart. The issuer must be spelt as in `oidc.issuer`
+      = help: its `sub` may be that of somebody else here; `iss_prefix` keeps them apart. The login's own issuer is spelt as in its ID tokens
 
     1 problem in the configuration
     "#);
