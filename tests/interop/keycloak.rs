@@ -32,13 +32,19 @@ impl Keycloak {
         fs::create_dir_all(&import).expect("a folder");
         fs::write(import.join("main-realm.json"), realm(generic, derived).to_string()).expect("a realm");
         let (port, management) = (free_port(), free_port());
-        let mut command = Command::new("bash");
+        // Without `kc.sh`, whose Java would outlive it; compiled no more than a short life is worth.
+        let mut command = Command::new("java");
         command
-            .arg(home.join("bin/kc.sh"))
-            .args(["start", "--optimized", "--import-realm", "--http-enabled=true", "--hostname-strict=false"])
+            .args(["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(["--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED"])
+            .arg("-Djava.util.logging.manager=org.jboss.logmanager.LogManager")
+            .arg(format!("-Dkc.home.dir={}", home.display()))
+            .arg("-cp")
+            .arg(home.join("lib/quarkus-run.jar"))
+            .args(["io.quarkus.bootstrap.runner.QuarkusEntryPoint", "--profile=prod", "start", "--optimized"])
+            .args(["--import-realm", "--http-enabled=true", "--hostname-strict=false", "--cache=local"])
             .args(["--http-host=127.0.0.1", &format!("--http-port={port}")])
-            .args(["--cache=local", &format!("--http-management-port={management}")])
-            .env("JAVA_OPTS_KC_HEAP", "-Xms64m -Xmx512m");
+            .arg(format!("--http-management-port={management}"));
         let mut server = Running::start("keycloak", folder, &mut command);
         server.wait_longer(Duration::from_secs(180), || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _server: server, url: format!("http://localhost:{port}") }
