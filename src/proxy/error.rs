@@ -148,17 +148,7 @@ impl ProxyError {
                 let text = "the gateway is busy; try again";
                 try_again(plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference))
             }
-            Self::RateLimited(_, seconds) => {
-                let text = match seconds {
-                    Some(seconds) => format!("too many requests; try again in {seconds} s"),
-                    None => "too many requests; try again later".to_owned(),
-                };
-                let mut response = plain(StatusCode::TOO_MANY_REQUESTS, mcp::REFUSED, &text, reference);
-                if let Some(seconds) = seconds {
-                    set(&mut response, header::RETRY_AFTER, HeaderValue::from(*seconds));
-                }
-                response
-            }
+            Self::RateLimited(_, seconds) => rate_limited(*seconds, reference),
             Self::UpstreamUnreachable(_) => {
                 upstream(StatusCode::BAD_GATEWAY, "the MCP server behind the gateway cannot be reached", reference)
             }
@@ -187,6 +177,18 @@ fn upstream(status: StatusCode, message: &str, reference: &str) -> Response<Prox
 
 fn try_again(mut response: Response<ProxyBody>) -> Response<ProxyBody> {
     set(&mut response, header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
+}
+
+fn rate_limited(seconds: Option<i64>, reference: &str) -> Response<ProxyBody> {
+    let text = match seconds {
+        Some(seconds) => format!("too many requests; try again in {seconds} s"),
+        None => "too many requests; try again later".to_owned(),
+    };
+    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, mcp::REFUSED, &text, reference);
+    if let Some(seconds) = seconds {
+        set(&mut response, header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
 }
 

@@ -18,6 +18,7 @@ fn entry(name: &str) -> CapabilityEntry {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a filter holds them")]
 fn entries(names: &[&str]) -> Option<Vec<CapabilityEntry>> {
     Some(names.iter().map(|name| entry(name)).collect())
 }
