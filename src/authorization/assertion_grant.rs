@@ -82,7 +82,6 @@ impl AuthorizationServer {
         if !self.store.redeem_assertion(&asserted).await? {
             return refused("it was used before");
         }
-        self.store.touch_client(&client.id, now).await?;
         let record = AuditRecord::new("mcp_auth_downstream_token_issued", now).grant(&grant);
         self.audit(AuditRecord { reason: Some("id_jag"), ..record }).await;
         self.token_until(&grant, &grant.scope, token_expires_at, None)
@@ -145,10 +144,12 @@ impl AuthorizationServer {
         route: &Route,
     ) -> Result<ScopeSet, TokenFailure> {
         let needed = self.needed_scopes(route);
-        let granted = self
-            .scopes
-            .resolve(assertion.scope.as_deref(), client.scopes.as_ref(), &needed)
-            .map_err(|_| TokenFailure::Assertion("its `scope` has nothing that can be granted here"))?;
+        let named = assertion.scope.as_deref();
+        let granted = self.scopes.resolve(named, client.scopes.as_ref(), &needed).ok().filter(|granted| {
+            // A client that may have nothing of it does not get what else it may have.
+            granted.is_subset(&needed.union(&ScopeSet::parse(named.unwrap_or_default())))
+        });
+        let granted = granted.ok_or(TokenFailure::Assertion("its `scope` has nothing that can be granted here"))?;
         match optional(request.form, "scope")? {
             None => Ok(granted),
             Some(asked) => self.scopes.narrow(&granted, asked).map_err(|_| TokenFailure::InvalidScope),

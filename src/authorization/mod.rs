@@ -1,4 +1,4 @@
-//! The authorization server, free of HTTP frameworks: OAuth 2.1, RFC 7591, 7009, 7662, 8707, 9207 and the
+//! The authorization server, free of HTTP frameworks: OAuth 2.1, RFC 7523, 7591, 7009, 7662, 8707, 9207 and the
 //! client-id metadata draft, as MCP's authorization pages profile them.
 //!
 //! Owns the steps from the client's request to its tokens. Each use case is a file whose main function reads

@@ -20,8 +20,8 @@ pub struct AssertedGrant<'a> {
 }
 
 impl Store {
-    /// Spends an assertion, and records its person, login and grant, together or not at all. Of any number of callers
-    /// exactly one gets true.
+    /// Spends an assertion, and records its person, login and grant, together or not at all. Its client counts as used
+    /// (DCR-9). Of any number of callers exactly one gets true.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -32,6 +32,7 @@ impl Store {
              updated_at = excluded.updated_at";
         const LOGIN: &str = "INSERT INTO login_sessions \
              (id, session_hash, subject_id, version, signed_in_at, synced_at, person) VALUES ($1, $2, $3, 1, $4, $4, $5)";
+        const USED: &str = "UPDATE clients SET last_used_at = $2, used = 1 WHERE id_hash = $1";
         let AssertedGrant { grant, person, shares_person, assertion_id, forget_at } = *asserted;
         let document = document_of(person)?;
         let login = grant.login_session.as_ref().map_or(grant.id.as_str(), LoginSessionId::as_str);
@@ -60,6 +61,11 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
                 insert_grant!(grant).execute(&mut *tx).await?;
+                sqlx::query(USED)
+                    .bind(text_hash(grant.client_id.as_str()))
+                    .bind(grant.created_at.0)
+                    .execute(&mut *tx)
+                    .await?;
             }
             won
         }))

@@ -398,6 +398,9 @@ async fn a_token_outlives_its_assertion_by_a_quarter_of_an_hour_at_most() {
     assert_eq!(world.tokens(&json!({ "exp": now + 300 })).await["expires_in"], 1200);
     let tokens = world.tokens(&json!({ "exp": now - 30, "iat": now - 100 })).await;
     assert_eq!(tokens["expires_in"], 900);
+    let grant = doorward::domain::GrantId::new(claims_of(&tokens)["sid"].as_str().unwrap());
+    let grant = world.gateway.assembly.store.grant(&grant).await.unwrap().unwrap();
+    assert_eq!(grant.expires_at.0, now + 900 + 3600, "calls under way may end");
     world.gateway.clock.advance(900);
     assert_eq!(world.call(&tokens).await, StatusCode::UNAUTHORIZED);
 }
@@ -500,6 +503,13 @@ async fn the_scope_is_what_issuer_client_and_request_agree_on() {
     }]);
     let set_up = SetUp { gateway: json!({ "scopes": scopes, "clients": clients }), ..SetUp::default() };
     let world = World::with(set_up).await;
+    let limited = json!({ "clients": [{
+        "clientId": AGENT, "clientSecret": SECRET, "grantTypes": [JWT_BEARER], "scopes": ["files:write"],
+    }], "scopes": scopes });
+    let narrow = World::with(SetUp { gateway: limited, ..SetUp::default() }).await;
+    let nothing =
+        described(narrow.bring(&narrow.assertion(&json!({ "scope": null }))).await, 400, "invalid_grant").await;
+    assert!(nothing.contains("scope"), "what else the client may have is not what the issuer grants: {nothing}");
     let granted = async |claimed: Value, asked: &str| {
         let more = [("scope", asked)];
         let more = if asked.is_empty() { &[][..] } else { &more[..] };

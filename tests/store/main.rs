@@ -8,6 +8,7 @@ mod ports;
 mod postgres;
 
 mod accounts;
+mod asserted;
 mod audit;
 mod behaviour;
 mod floods;
