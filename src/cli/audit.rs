@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::operator::{StoreArgs, moment};
-use crate::store::{ANONYMOUS, AuditEntry, IDENTIFIED, VerifiedChain};
+use crate::store::{AuditEntry, CHAINS, VerifiedChain};
 
 /// Show, export and verify the audit trail
 #[derive(Debug, Clone, Args)]
@@ -65,6 +65,7 @@ fn line(entry: &AuditEntry) -> String {
         ("grant", &entry.grant_id),
         ("route", &entry.route),
         ("reason", &entry.reason),
+        ("call", &entry.call),
         ("by", &entry.operator),
         ("peer", &entry.peer),
         ("request", &entry.request_id),
@@ -79,7 +80,7 @@ fn line(entry: &AuditEntry) -> String {
 
 async fn export(args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let store = args.open().await?;
-    for chain in [IDENTIFIED, ANONYMOUS] {
+    for chain in CHAINS {
         let mut after = 0;
         loop {
             let page = store.audit_page(chain, after).await?;

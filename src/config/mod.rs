@@ -8,6 +8,7 @@
 
 mod access;
 mod addresses;
+mod audit_log;
 mod capability_filter;
 mod claim_path;
 mod client_certificate;

@@ -7,6 +7,7 @@ use http::uri::Authority;
 use secrecy::SecretString;
 use url::Url;
 
+pub use super::audit_log::AuditLog;
 pub use super::capability_filter::{Audience, CapabilityEntry, CapabilityFilter, Demands, HeldClaim};
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
@@ -252,6 +253,8 @@ pub struct Route {
     pub rate_limits: Vec<RateLimit>,
     /// What it shows: all of them must let an item through.
     pub filters: Vec<CapabilityFilter>,
+    /// Whether, and how, its calls are recorded.
+    pub audit: Option<AuditLog>,
 }
 
 impl Route {

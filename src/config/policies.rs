@@ -7,9 +7,9 @@ use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
 use super::login::{Login, LoginOptions, stand_in_credentials};
-use super::model::{AccessRules, CapabilityFilter, HeaderChange, LoginPolicy, RateLimit};
+use super::model::{AccessRules, AuditLog, CapabilityFilter, HeaderChange, LoginPolicy, RateLimit};
 use super::routes::Known;
-use super::{Mode, access, capability_filter, headers, rate_limit, raw, schema};
+use super::{Mode, access, audit_log, capability_filter, headers, rate_limit, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
@@ -34,6 +34,7 @@ const SUPPORTED: &[&str] = &[
     "remove-headers-inbound",
     "set-upstream-api-key-inbound",
     "rate-limit-inbound",
+    "audit-log-inbound",
 ];
 
 const SUPPORTED_HELP: &str = "`doorward schema policies` shows those of this version";
@@ -85,6 +86,7 @@ pub(super) enum Rule {
     Headers(Vec<HeaderChange>),
     RateLimit(RateLimit),
     Filter(CapabilityFilter),
+    AuditLog(AuditLog),
 }
 
 impl Rule {
@@ -92,7 +94,7 @@ impl Rule {
     pub fn needs_person(&self) -> bool {
         match self {
             Self::Access(_) => true,
-            Self::Headers(_) => false,
+            Self::Headers(_) | Self::AuditLog(_) => false,
             Self::RateLimit(limit) => limit.by.needs_token(),
             Self::Filter(filter) => filter.needs_caller(),
         }
@@ -171,6 +173,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             raw::Policy::SetUpstreamApiKey(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Headers(headers::set_api_key(&options, node, problems)))
             }),
+            raw::Policy::AuditLog(policy) => {
+                policies.add_rule(policy, node, |options, _| Some(Rule::AuditLog(audit_log::resolve(&options))));
+            }
             raw::Policy::RateLimit(policy) => {
                 let name = policy.name.clone().unwrap_or_default();
                 policies.add_rule(policy, node, |options, node| {
@@ -267,11 +272,11 @@ impl Policies {
         for policy in &self.rules {
             match &policy.rule {
                 Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
-                Rule::Headers(_) | Rule::RateLimit(_) => {}
                 Rule::Filter(_) => {
                     let own_claim = |option: &str| login.option(option);
                     capability_filter::check_against_login(&policy.node, &login.scopes(), own_claim, problems);
                 }
+                Rule::Headers(_) | Rule::RateLimit(_) | Rule::AuditLog(_) => {}
             }
         }
         login.resolve(routes, problems, notes)

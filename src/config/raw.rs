@@ -5,6 +5,7 @@
 //! `Option` here all the same: a missing member is reported once and the rest of the file is checked all the same.
 //! These structs hold secrets and have no `Debug`.
 
+mod audit_log;
 mod capability_filter;
 mod headers;
 mod id_jag;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use audit_log::*;
 pub use capability_filter::*;
 pub use headers::*;
 pub use id_jag::*;
@@ -118,6 +120,8 @@ pub enum Policy {
     RemoveHeaders(PolicyOf<RemoveHeaders>),
     #[serde(rename = "set-upstream-api-key-inbound")]
     SetUpstreamApiKey(PolicyOf<SetUpstreamApiKey>),
+    #[serde(rename = "audit-log-inbound")]
+    AuditLog(PolicyOf<AuditLog>),
     #[serde(rename = "rate-limit-inbound")]
     RateLimit(PolicyOf<RateLimit>),
     #[serde(rename = "mcp-capability-filter-inbound")]

@@ -7,7 +7,9 @@ use url::Url;
 
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::model::{AccessRules, CapabilityFilter, ForwardIdentity, HeaderChange, ProxyOptions, RateLimit, Route};
+use super::model::{
+    AccessRules, AuditLog, CapabilityFilter, ForwardIdentity, HeaderChange, ProxyOptions, RateLimit, Route,
+};
 use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
@@ -243,6 +245,7 @@ pub(super) fn resolve(
                 header_changes: header_changes(operation, policies),
                 rate_limits: rate_limits(operation, policies),
                 filters: filters(operation, policies),
+                audit: audit(operation, policies),
             })
         })
         .collect()
@@ -286,6 +289,13 @@ fn access_rules(operation: &Operation, policies: &Policies) -> Vec<AccessRules> 
             _ => None,
         })
         .collect()
+}
+
+fn audit(operation: &Operation, policies: &Policies) -> Option<AuditLog> {
+    rules(operation, policies).find_map(|rule| match rule {
+        Rule::AuditLog(audit) => Some(audit.clone()),
+        _ => None,
+    })
 }
 
 fn rate_limits(operation: &Operation, policies: &Policies) -> Vec<RateLimit> {

@@ -11,6 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
+use super::audit::Witness;
+
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes of a refused request that are read and thrown away, so that its connection can go on.
@@ -31,6 +33,7 @@ pub enum RequestBody {
 pub struct Passing {
     inner: Incoming,
     bound: Option<Bound>,
+    witness: Option<Witness>,
 }
 
 /// The bound of a body whose length was not declared.
@@ -64,7 +67,16 @@ impl RequestBody {
         // hyper reads no more of a body than its declared length.
         let grown = declared.upper().is_none().then(TooLarge::default);
         let bound = grown.clone().map(|grown| Bound { left: limit, grown });
-        Ok((Self::Passing(Passing { inner, bound }), grown))
+        Ok((Self::Passing(Passing { inner, bound, witness: None }), grown))
+    }
+
+    /// Lets `witness` see what passes.
+    #[must_use]
+    pub fn watched(self, witness: Option<Witness>) -> Self {
+        match self {
+            Self::Passing(body) => Self::Passing(Passing { witness, ..body }),
+            held @ Self::Held(_) => held,
+        }
     }
 
     /// What is left to read of a body that goes nowhere.
@@ -117,6 +129,11 @@ impl Passing {
                 return Poll::Ready(Some(Err("the request body is too large".into())));
             };
             bound.left = left;
+        }
+        if let (Some(Ok(frame)), Some(witness)) = (&frame, &self.witness)
+            && let Some(data) = frame.data_ref()
+        {
+            witness.passed(data);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

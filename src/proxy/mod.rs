@@ -6,6 +6,7 @@
 mod access;
 mod addresses;
 mod answer;
+mod audit;
 mod body;
 mod cors;
 mod error;
@@ -47,8 +48,9 @@ use crate::oauth::bearer::{self, BearerError, Challenge};
 use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{CounterBy, Metrics};
 use answer::{BodyKind, Bounds};
+use audit::{Ended, Witness};
 use error::{Challenged, ProxyError};
 use filter::{Filter, Shape};
 use people::People;
@@ -86,6 +88,9 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     streams: Streams,
+    store: Store,
+    /// Records of calls for which there was no room.
+    audit_lost: CounterBy<1>,
 }
 
 /// One request on its way.
@@ -129,13 +134,15 @@ impl Proxy {
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations)
                 .counted_by(parts.metrics.token_cache.clone()),
             assertions: AssertionIssuer::new(parts.keys),
-            people: People::new(parts.store, options.map_or(Duration::MAX, |options| options.outage_grace)),
+            audit_lost: parts.metrics.audit_lost.clone(),
+            people: People::new(parts.store.clone(), options.map_or(Duration::MAX, |options| options.outage_grace)),
             sessions: SessionBinding::new(parts.sealer, Arc::clone(&parts.random)),
             scopes,
             stream_max: options.map_or(Duration::from_secs(86_400), |options| options.stream_max),
             outage_grace: options.map_or(Duration::MAX, |options| options.outage_grace),
             close_at_expiry: options.is_some_and(|options| options.close_streams_at_expiry),
             clock: parts.clock,
+            store: parts.store,
             random: parts.random,
             // Without a login policy there are no grants, but callers of public routes.
             streams: Streams::new(
@@ -169,9 +176,13 @@ impl Proxy {
         let started = Instant::now();
         let open = to.metrics.begin(request.method(), started);
         let asked = cors::asked_headers(request.headers(), &to.route.cors);
-        let mut response = match self.serve(to, origin, request_id, peer, request).await {
+        let audit = to.route.audit.as_ref().filter(|_| request.method() == Method::POST);
+        let witness = audit.map(|_| Witness::default());
+        let mut refusal = None;
+        let mut response = match self.serve(to, origin, request_id, peer, request, witness.as_ref()).await {
             Ok(response) => response,
             Err(refused) => {
+                refusal = Some(refused.error.reason_code());
                 to.metrics.refused(refused.error.reason_code());
                 tracing::info!(
                     event = "mcp_request_rejected",
@@ -191,6 +202,10 @@ impl Proxy {
                 response
             }
         };
+        if let (Some(audit), Some(witness)) = (audit, witness) {
+            let (status, took) = (response.status(), started.elapsed());
+            self.record_call(&to.route, audit, &witness, &Ended { request_id, peer, status, refusal, took });
+        }
         cors::expose(response.headers_mut(), asked, to.exposed.clone());
         open.answered(response.status());
         response.body_mut().keep_open(open);
@@ -204,6 +219,7 @@ impl Proxy {
         request_id: &str,
         peer: Option<IpAddr>,
         request: Request<Incoming>,
+        witness: Option<&Witness>,
     ) -> Result<Response<ProxyBody>, Refused> {
         let (mut parts, body) = request.into_parts();
         let waits = parts.headers.contains_key(header::EXPECT);
@@ -227,6 +243,9 @@ impl Proxy {
             Ok(token) => token,
             Err(error) => return Err(refuse(error, None, body)),
         };
+        if let Some(witness) = witness {
+            witness.admitted(token.as_ref());
+        }
         if let Err(error) = self.check_access(&to.route, token.as_deref()).await {
             return Err(refuse(error, token, body));
         }
@@ -234,7 +253,7 @@ impl Proxy {
             return Err(refuse(error, token, body));
         }
         let (body, grown) = match body::RequestBody::limited(body, to.max_body) {
-            Ok(limited) => limited,
+            Ok((body, grown)) => (body.watched(witness.cloned()), grown),
             Err(body) => return Err(refuse(ProxyError::BodyTooLarge(to.max_body), token, body)),
         };
         let call = Call { to, origin, request_id, token, peer };

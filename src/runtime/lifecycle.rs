@@ -222,6 +222,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             header_changes: Vec::new(),
             rate_limits: Vec::new(),
             filters: Vec::new(),
+            audit: None,
         });
     }
     config

@@ -51,6 +51,8 @@ pub struct AuditRecord<'a> {
     pub peer: Option<&'a str>,
     /// Who used a command on the gateway's own machine.
     pub operator: Option<&'a str>,
+    /// What a call was, as JSON.
+    pub call: Option<&'a str>,
 }
 
 impl<'a> AuditRecord<'a> {
@@ -68,6 +70,7 @@ impl<'a> AuditRecord<'a> {
             reason: None,
             peer: None,
             operator: None,
+            call: None,
         }
     }
 
@@ -92,7 +95,7 @@ impl<'a> AuditRecord<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
-    /// Its chain: see [`IDENTIFIED`] and [`ANONYMOUS`].
+    /// Its chain: one of [`CHAINS`].
     pub chain: String,
     pub seq: i64,
     pub id: String,
@@ -108,8 +111,16 @@ pub struct AuditEntry {
     pub reason: Option<String>,
     pub peer: Option<String>,
     pub operator: Option<String>,
+    #[serde(serialize_with = "as_json", skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
     #[serde(serialize_with = "as_base64url")]
     pub hash: Vec<u8>,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives it like this")]
+fn as_json<S: serde::Serializer>(call: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let call: serde_json::Value = call.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    serde::Serialize::serialize(&call, serializer)
 }
 
 fn as_base64url<S: serde::Serializer>(hash: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -120,13 +131,21 @@ fn as_base64url<S: serde::Serializer>(hash: &[u8], serializer: S) -> Result<S::O
 pub const IDENTIFIED: &str = "identified";
 /// The chain of all others. Anyone can cause those, so they are kept for a week (DCR-11).
 pub const ANONYMOUS: &str = "anonymous";
+/// The chain of calls, of routes that record them. Kept for 90 days.
+pub const CALLS: &str = "calls";
+/// All chains.
+pub const CHAINS: [&str; 3] = [IDENTIFIED, ANONYMOUS, CALLS];
 
 impl AuditEntry {
     fn of(record: &AuditRecord<'_>) -> Self {
         let own = |text: &str| text.to_owned();
         let known = record.subject.is_some() || record.operator.is_some();
         Self {
-            chain: own(if known { IDENTIFIED } else { ANONYMOUS }),
+            chain: own(match record.call {
+                Some(_) => CALLS,
+                None if known => IDENTIFIED,
+                None => ANONYMOUS,
+            }),
             seq: 0,
             id: uuid::Uuid::now_v7().to_string(),
             at: record.at.0,
@@ -140,6 +159,7 @@ impl AuditEntry {
             reason: record.reason.map(own),
             peer: record.peer.map(own),
             operator: record.operator.map(own),
+            call: record.call.map(own),
             hash: Vec::new(),
         }
     }
@@ -163,7 +183,8 @@ impl AuditEntry {
             self.operator.as_ref(),
         ];
         let mut bytes = [previous, &seq, &at].concat();
-        for text in texts {
+        // Records that are about no call have the hashes they had before there were others.
+        for text in texts.into_iter().chain(self.call.as_ref().map(Some)) {
             match text {
                 None => bytes.push(0),
                 Some(text) => {
@@ -209,11 +230,15 @@ async fn append(backend: &Backend, entries: impl Iterator<Item = AuditEntry>) ->
                         ON CONFLICT DO NOTHING";
     const ADVANCE: &str = "UPDATE audit_chains SET last_seq = last_seq + $2 WHERE chain = $1 RETURNING last_seq, head";
     const INSERT: &str = "INSERT INTO audit (id, at, event, subject_id, client_id, grant_id, route, reason, peer, \
-         chain, seq, request_id, outcome, operator, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+         chain, seq, request_id, outcome, operator, hash, call) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     const CLOSE: &str = "UPDATE audit_chains SET head = $2 WHERE chain = $1";
-    let (identified, anonymous): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.chain == IDENTIFIED);
-    let chains = [(IDENTIFIED, identified), (ANONYMOUS, anonymous)];
+    let mut chains = CHAINS.map(|chain| (chain, Vec::new()));
+    for entry in entries {
+        if let Some((_, waiting)) = chains.iter_mut().find(|(chain, _)| *chain == entry.chain) {
+            waiting.push(entry);
+        }
+    }
     if chains.iter().all(|(_, entries)| entries.is_empty()) {
         return Ok(());
     }
@@ -247,6 +272,7 @@ async fn append(backend: &Backend, entries: impl Iterator<Item = AuditEntry>) ->
                     .bind(&entry.outcome)
                     .bind(&entry.operator)
                     .bind(&entry.hash)
+                    .bind(&entry.call)
                     .execute(&mut *tx)
                     .await?;
             }
@@ -278,6 +304,14 @@ impl Store {
     pub async fn record_soon(&self, record: &AuditRecord<'_>) -> Result<(), StoreError> {
         let waiting = Waiting { entry: Some(AuditEntry::of(record)), written: None };
         self.audit.send(waiting).await.map_err(|_| StoreError::Unrecorded)
+    }
+
+    /// Writes a record soon, if there is room, and never waits: for calls, which may be many and leave half of the queue
+    /// to everything else. False when it is lost.
+    #[must_use]
+    pub fn record_if_room(&self, record: &AuditRecord<'_>) -> bool {
+        let waiting = Waiting { entry: Some(AuditEntry::of(record)), written: None };
+        self.audit.capacity() > WAITING / 2 && self.audit.try_send(waiting).is_ok()
     }
 
     /// Waits until all records that were given so far are written.

@@ -1,6 +1,6 @@
 //! Reading the audit trail, verifying that nobody changed it, and taking out what is too old (SEC-10).
 
-use super::audit::{ANONYMOUS, AuditEntry, IDENTIFIED};
+use super::audit::{AuditEntry, CHAINS};
 use super::{Store, StoreError, in_transaction, read};
 use crate::domain::UnixTime;
 
@@ -44,7 +44,7 @@ struct ChainRow {
 }
 
 const COLUMNS: &str = "chain, seq, id, at, event, outcome, request_id, subject_id, client_id, grant_id, route, reason, \
-                       peer, operator, hash";
+                       peer, operator, call, hash";
 
 impl Store {
     /// Records of a chain above `after`, in order, at most a page of them.
@@ -76,7 +76,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn verify_audit(&self) -> Result<Vec<VerifiedChain>, StoreError> {
         let mut chains = Vec::new();
-        for chain in [IDENTIFIED, ANONYMOUS] {
+        for chain in CHAINS {
             let mut verified = self.verify_chain(chain).await?;
             for _ in 1..ATTEMPTS {
                 if verified.fault.is_none() {

@@ -23,7 +23,7 @@ mod sealed;
 use sqlx::{PgPool, SqlitePool};
 
 pub use asserted::AssertedGrant;
-pub use audit::{ANONYMOUS, AuditEntry, AuditRecord, IDENTIFIED, Outcome};
+pub use audit::{ANONYMOUS, AuditEntry, AuditRecord, CALLS, CHAINS, IDENTIFIED, Outcome};
 pub use audit_trail::{AuditFault, VerifiedChain};
 pub use clients::{ListedClient, StoredClient};
 pub use documents::DocumentRow;

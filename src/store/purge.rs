@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ANONYMOUS, IDENTIFIED, Store, StoreError, write};
+use super::{ANONYMOUS, CALLS, IDENTIFIED, Store, StoreError, write};
 use crate::domain::UnixTime;
 
 /// Expired grants, codes and refresh tokens stay for a day, so that a replay is still told from a stranger.
@@ -13,6 +13,8 @@ const DOCUMENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const AUDIT_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Audit records about nobody: anyone can cause them by registering clients, so they must not pile up (DCR-11).
 const ANONYMOUS_AUDIT_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Audit records about calls: there are as many as there are calls.
+const CALL_AUDIT_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How many rows one batch took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl Store {
             purged.rows += rows;
             purged.more |= rows >= u64::from(batch);
         }
-        for (chain, age) in [(IDENTIFIED, AUDIT_AGE), (ANONYMOUS, ANONYMOUS_AUDIT_AGE)] {
+        for (chain, age) in [(IDENTIFIED, AUDIT_AGE), (ANONYMOUS, ANONYMOUS_AUDIT_AGE), (CALLS, CALL_AUDIT_AGE)] {
             let rows = self.purge_audit(chain, now.minus(age), batch).await?;
             purged.rows += rows;
             purged.more |= rows >= u64::from(batch);

@@ -123,6 +123,14 @@ const POLICY_OPTIONS: &[&str] = &[
     "mode",
     "throwOnFailure",
     "identifier",
+    "samplingRate",
+    "include",
+    "user",
+    "ipAddress",
+    "queryParams",
+    "geolocation",
+    "eventTypeBase",
+    "bucketId",
 ];
 
 /// Every member of gateway.md §2 and every option of §10 that this version has.

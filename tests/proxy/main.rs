@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admission;
+mod audit;
 mod connections;
 mod demo;
 mod failures;

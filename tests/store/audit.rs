@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use doorward::domain::{GrantId, UnixTime};
-use doorward::store::{ANONYMOUS, AuditFault, AuditRecord, IDENTIFIED, Store, VerifiedChain};
+use doorward::store::{ANONYMOUS, AuditFault, AuditRecord, CALLS, IDENTIFIED, Store, VerifiedChain};
 use rstest::rstest;
 use sqlx::Connection as _;
 
@@ -89,7 +89,7 @@ async fn writers_of_several_processes_share_one_chain(#[values(Kind::Sqlite, Kin
     let chains = world.store.verify_audit().await.unwrap();
     assert!(chains.iter().all(|chain| chain.fault.is_none()), "{chains:?}");
     let counts: Vec<_> = chains.iter().map(|chain| (chain.chain, chain.records)).collect();
-    assert_eq!(counts, [(IDENTIFIED, 60), (ANONYMOUS, 6)]);
+    assert_eq!(counts, [(IDENTIFIED, 60), (ANONYMOUS, 6), (CALLS, 0)]);
 }
 
 async fn record_anonymous(store: &Store, at: i64) {
@@ -110,13 +110,62 @@ async fn a_purge_leaves_a_trail_that_can_be_verified_from_where_it_begins(
     world.store.purge(UnixTime(NOW.0 + year + 4), Duration::from_secs(1), 100).await.unwrap();
     let chains = world.store.verify_audit().await.unwrap();
     assert!(chains.iter().all(|chain| chain.fault.is_none()), "{chains:?}");
-    assert_eq!(chains.iter().map(|chain| (chain.records, chain.last)).collect::<Vec<_>>(), [(3, 7), (0, 2)]);
+    assert_eq!(chains.iter().map(|chain| (chain.records, chain.last)).collect::<Vec<_>>(), [(3, 7), (0, 2), (0, 0)]);
     record(&world.store, year + 1, "client").await;
     assert_eq!(identified(&world.store).await.records, 4);
     // The anchor moves over no gap that somebody made.
     tamper(&world, "DELETE FROM audit WHERE seq = 5").await;
     world.store.purge(UnixTime(NOW.0 + 2 * year), Duration::from_secs(1), 100).await.unwrap();
     assert_eq!(identified(&world.store).await.fault, Some(AuditFault::Missing { seq: 5 }));
+}
+
+fn call(at: i64) -> AuditRecord<'static> {
+    AuditRecord {
+        call: Some(r#"{"method":"tools/call","name":"echo"}"#),
+        ..AuditRecord::new("mcp_capability_completed", UnixTime(NOW.0 + at))
+    }
+}
+
+// SEC-10, STORE-9
+#[rstest]
+#[tokio::test]
+async fn calls_are_chained_by_themselves_and_kept_for_ninety_days(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = trail(kind).await;
+    let day = 86_400;
+    for at in [0, 1, 2 * day, 3 * day] {
+        assert!(world.store.record_if_room(&call(at)));
+    }
+    world.store.settle_audit().await;
+    let calls = async |store: &Store| {
+        let chains = store.verify_audit().await.unwrap();
+        let calls = chains.into_iter().find(|chain| chain.chain == CALLS).unwrap();
+        (calls.records, calls.fault)
+    };
+    assert_eq!(calls(&world.store).await, (4, None));
+    world.store.purge(UnixTime(NOW.0 + 91 * day), Duration::from_secs(1), 100).await.unwrap();
+    assert_eq!(calls(&world.store).await, (2, None));
+    assert_eq!(identified(&world.store).await.records, 6, "others stay longer");
+    let exported = world.store.audit_page(CALLS, 0).await.unwrap();
+    assert_eq!(exported[0].call.as_deref(), call(0).call);
+    tamper(&world, "UPDATE audit SET call = '{}' WHERE chain = 'calls' AND seq = 4").await;
+    assert_eq!(calls(&world.store).await.1, Some(AuditFault::Changed { seq: 4 }));
+}
+
+// REV-6: on one thread, on which the writer cannot run meanwhile.
+#[tokio::test(flavor = "current_thread")]
+async fn calls_wait_for_nothing_and_leave_half_of_the_queue_to_others() {
+    let world = World::open(Kind::Sqlite).await;
+    let written = (0..3_000).filter(|at| world.store.record_if_room(&call(*at))).count();
+    assert_eq!(written, 2_048);
+    let others = (0..1_000).map(|at| AuditRecord::new("mcp_auth_client_registered", UnixTime(NOW.0 + at)));
+    for record in others {
+        world.store.record_soon(&record).await.unwrap();
+    }
+    world.store.settle_audit().await;
+    assert!(world.store.record_if_room(&call(0)), "there is room again");
+    world.store.settle_audit().await;
+    let chains = world.store.verify_audit().await.unwrap();
+    assert_eq!(chains.iter().map(|chain| chain.records).collect::<Vec<_>>(), [0, 1_000, 2_049]);
 }
 
 // REV-6: what was recorded is there when `record` comes back, and after a restart.

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// By `outcome`: `loaded` or `refused`.
     pub config_reloads: CounterBy<1>,
+    /// Audit records of calls that were lost, by reason.
+    pub audit_lost: CounterBy<1>,
 }
 
 /// Answers of the gateway's own endpoints.
@@ -177,9 +179,11 @@ impl Default for Metrics {
         registry.register("doorward_store_up", "Whether the store answered at this scrape", store.up.clone());
         let help = "How long it took when it answered last";
         registry.register_with_unit("doorward_store_answer", help, Unit::Seconds, store.answer.clone());
+        let help = "Audit records of calls that were not written";
+        let audit_lost = by(&mut registry, "doorward_audit_records_lost", help, ["reason"]);
         let config_reloads = by(&mut registry, "doorward_config_reloads", "Configurations read again", ["outcome"]);
         let registry = Mutex::new(registry);
-        Self { registry, routes, endpoints, sign_in, token_cache, connections, store, config_reloads }
+        Self { registry, routes, endpoints, sign_in, token_cache, connections, store, config_reloads, audit_lost }
     }
 }
 
