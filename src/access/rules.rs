@@ -108,6 +108,7 @@ mod tests {
             name: None,
             given_name: None,
             family_name: None,
+            username: None,
             picture: None,
             organization_id: Some("org_1".to_owned()),
             roles: vec!["member".to_owned(), "editor".to_owned()],

@@ -162,6 +162,7 @@ fn person(email: &str, name: Option<String>) -> Person {
         name,
         given_name: None,
         family_name: None,
+        username: None,
         picture: None,
         organization_id: None,
         roles: Vec::new(),

@@ -252,6 +252,7 @@ fn person(user: &User, token: &AccessToken, issuer: &str, impersonator: Option<S
         name: None,
         given_name: None,
         family_name: None,
+        username: None,
         picture: None,
         organization_id: token.org_id.clone(),
         roles,

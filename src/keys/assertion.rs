@@ -51,6 +51,8 @@ pub struct IdentityClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization_id: Option<String>,
@@ -123,6 +125,7 @@ impl AssertionIssuer {
             name: person.name.clone(),
             given_name: person.given_name.clone(),
             family_name: person.family_name.clone(),
+            username: person.username.clone(),
             picture: person.picture.clone(),
             organization_id: person.organization_id.clone(),
             roles: person.roles.clone(),

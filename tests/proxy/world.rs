@@ -170,6 +170,7 @@ impl World {
             name: Some("Ada Lovelace".to_owned()),
             given_name: Some("Ada".to_owned()),
             family_name: Some("Lovelace".to_owned()),
+            username: None,
             picture: None,
             organization_id: Some("org_1".to_owned()),
             roles: vec!["admin".to_owned()],

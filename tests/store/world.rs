@@ -77,6 +77,7 @@ pub fn person(number: usize) -> Person {
         name: None,
         given_name: None,
         family_name: None,
+        username: None,
         picture: None,
         organization_id: None,
         roles: vec!["member".to_owned()],

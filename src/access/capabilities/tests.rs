@@ -37,6 +37,7 @@ fn person(roles: &[&str], groups: &[&str], permissions: &[&str]) -> Person {
         name: None,
         given_name: None,
         family_name: None,
+        username: None,
         picture: None,
         organization_id: None,
         roles: list(roles),

@@ -39,6 +39,7 @@ pub(in crate::identity) fn of_claims(
         name: name.or_else(|| text(claims, "preferred_username")),
         given_name,
         family_name,
+        username: text(claims, "preferred_username"),
         picture: text(claims, "picture"),
         organization_id: text(claims, profile.organization),
         roles: texts(claims, paths.roles.as_ref(), profile.roles, namespaced),
