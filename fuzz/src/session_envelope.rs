@@ -8,7 +8,7 @@ use doorward::crypto::{KeyMaterial, Sealer, base64url, base64url_decode};
 use doorward::domain::{ClientId, GrantId, Random, SubjectId, UnixTime};
 use doorward::keys::VerifiedToken;
 use doorward::oauth::scope::ScopeSet;
-use doorward::proxy::{ProxyRoute, SessionBinding, UpstreamTls};
+use doorward::proxy::{CallerToken, ProxyRoute, SessionBinding, UpstreamTls};
 use doorward::telemetry::metrics::Metrics;
 use http::{HeaderMap, HeaderValue};
 
@@ -72,8 +72,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(open(&changed(&envelope, line(3)), Some(&token), &ROUTES[0]), None, "changed");
 }
 
-fn token(person: &str, client: &str) -> VerifiedToken {
-    VerifiedToken {
+fn token(person: &str, client: &str) -> CallerToken {
+    CallerToken::Own(Arc::new(VerifiedToken {
         issuer: "https://gw.example".to_owned(),
         subject: SubjectId::new(person),
         client: ClientId::new(client),
@@ -81,17 +81,17 @@ fn token(person: &str, client: &str) -> VerifiedToken {
         resource: "https://gw.example/mcp/one".to_owned(),
         scope: ScopeSet::parse("mcp:tools"),
         expires_at: UnixTime(i64::MAX),
-    }
+    }))
 }
 
-fn seal(id: &HeaderValue, token: Option<&VerifiedToken>, route: &ProxyRoute) -> HeaderValue {
+fn seal(id: &HeaderValue, token: Option<&CallerToken>, route: &ProxyRoute) -> HeaderValue {
     let mut headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), id.clone())]);
     SESSIONS.seal_in(&mut headers, token, route, 0);
     headers.remove(HEADER).unwrap()
 }
 
 /// The upstream's id, if the envelope opens for this caller.
-fn open(envelope: &HeaderValue, token: Option<&VerifiedToken>, route: &ProxyRoute) -> Option<HeaderValue> {
+fn open(envelope: &HeaderValue, token: Option<&CallerToken>, route: &ProxyRoute) -> Option<HeaderValue> {
     let mut headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), envelope.clone())]);
     SESSIONS.open_in(&mut headers, token, route).ok()?;
     headers.remove(HEADER)

@@ -13,6 +13,7 @@ mod client_authentication;
 mod clients;
 mod code_grant;
 mod consent;
+mod delegated;
 mod derivation;
 mod introspect;
 mod limits;
@@ -31,6 +32,7 @@ pub use account::{Account, AccountError, OwnGrant, Revoke};
 pub use authorize::{AuthorizeError, Authorized, ClientAnswer, Incoming, LocalError};
 pub use clients::{ClientError, Clients};
 pub use consent::{ConsentError, ConsentView, Decided, Decision};
+pub use delegated::DelegatedServer;
 pub use derivation::DerivationKeys;
 pub use introspect::IntrospectError;
 pub use limits::Budgets;
@@ -85,12 +87,12 @@ impl AuthorizationServer {
 
     /// The routes that a token can be for: all that are not public.
     pub fn protected_routes(&self) -> impl Iterator<Item = &Route> {
-        self.config.routes.iter().filter(|route| !route.proxy.public)
+        self.config.protected_routes()
     }
 
     #[must_use]
     pub fn route(&self, path: &str) -> Option<&Route> {
-        self.protected_routes().find(|route| route.path == path)
+        self.config.protected_route(path)
     }
 
     /// The scopes that every call of a route needs (SCOPE-1).

@@ -59,7 +59,7 @@ fn valid(format: Format, loaded: &Loaded, stdout: &mut dyn Write) -> std::io::Re
                 writeln!(stdout, "note: {note}")?;
             }
             let routes = loaded.config.routes.len();
-            let login = loaded.config.login.as_ref().map_or("no login", |login| login.name.as_str());
+            let login = loaded.config.login_name().unwrap_or("no login");
             writeln!(
                 stdout,
                 "the configuration is valid: {routes} route{}, login `{login}`",

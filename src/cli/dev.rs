@@ -174,6 +174,7 @@ fn greet(addresses: &[SocketAddr], config: &GatewayConfig, auto_approve: bool) {
         Some(LoginProvider::WorkOs(_)) => "WorkOS",
         Some(LoginProvider::Oidc(options)) => &options.display_name,
         Some(LoginProvider::Development) => "the development login (no credentials are set)",
+        None if config.direct.is_some() => "AuthKit (clients sign in there)",
         None => "none, every route is public",
     };
     let mut text = format!("\n  doorward is at {origin}\n  login: {login}\n");

@@ -93,6 +93,9 @@ pub struct FolderlessArgs {
     /// Another WorkOS API host
     #[arg(long, value_name = "URL")]
     pub workos_api_url: Option<String>,
+    /// Leave sign-in to this AuthKit domain, such as name.authkit.app: clients register and sign in there
+    #[arg(long, env = "DOORWARD_AUTHKIT_DOMAIN", value_name = "DOMAIN")]
+    pub authkit_domain: Option<String>,
     /// Put this MCP server behind /mcp/SLUG; repeatable, and stands in for the config folder
     #[arg(long = "server", value_name = "SLUG=URL")]
     pub servers: Vec<String>,
@@ -111,7 +114,11 @@ impl FolderlessArgs {
             workos_client_id: self.workos_client_id.clone().or_else(|| env.get("WORKOS_CLIENT_ID")),
             workos_client_secret: secret.map(SecretString::from),
             workos_api_url: self.workos_api_url.clone(),
-            authkit_domain: None,
+            authkit_domain: self
+                .authkit_domain
+                .clone()
+                .or_else(|| env.get("DOORWARD_AUTHKIT_DOMAIN"))
+                .filter(|domain| !domain.is_empty()),
             servers: self.servers.clone(),
         }
     }

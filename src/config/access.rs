@@ -101,17 +101,25 @@ pub(super) fn check_client_ids(ids: &[String], node: &Node, known: &[raw::Static
     }
 }
 
-/// Where a provider lets anyone sign up, a route without an access policy is everyone's.
-pub(super) fn note_on_open_routes(login: &LoginPolicy, routes: &[Route]) -> Option<String> {
-    let place = match &login.provider {
+const AUTHKIT: &str = "the AuthKit environment";
+
+/// Where anyone may sign up, if there.
+fn open_sign_up(login: &LoginPolicy) -> Option<&str> {
+    match &login.provider {
         LoginProvider::WorkOs(options) => {
             let limited =
                 options.organization_id.is_some() || matches!(options.selector, WorkOsSelector::Connection(_));
-            (!limited).then_some("the AuthKit environment")
+            (!limited).then_some(AUTHKIT)
         }
         LoginProvider::Oidc(options) => options.profile.open_sign_up.then_some(options.display_name.as_str()),
         LoginProvider::Development => None,
-    }?;
+    }
+}
+
+/// Where a provider lets anyone sign up, a route without an access policy is everyone's. Without a login, AuthKit is the
+/// provider.
+pub(super) fn note_on_open_routes(login: Option<&LoginPolicy>, routes: &[Route]) -> Option<String> {
+    let place = login.map_or(Some(AUTHKIT), open_sign_up)?;
     let open: Vec<&str> = routes
         .iter()
         .filter(|route| !route.proxy.public && route.access.is_empty())

@@ -285,13 +285,13 @@ fn is_template(text: &str) -> bool {
 /// What only the login policy knows: `scopes` that it can grant, and its own paths of claims.
 pub(super) fn check_against_login(
     node: &Node,
-    scopes: &BTreeSet<String>,
+    scopes: Option<&BTreeSet<String>>,
     own_claim: impl Fn(&str) -> Option<String>,
     problems: &mut Problems,
 ) {
     for scope in node.get("tools").map(Node::items).unwrap_or_default().iter().filter_map(|tool| tool.get("scope")) {
         for name in scope.as_text().unwrap_or_default().split(' ').filter(|name| !name.is_empty()) {
-            if !scopes.contains(name) {
+            if let Some(scopes) = scopes.filter(|scopes| !scopes.contains(name)) {
                 problems.add("reference", scope.place, format!("there is no scope `{name}`")).nearest(
                     name,
                     scopes.iter().map(String::as_str),

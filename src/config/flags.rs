@@ -8,6 +8,9 @@ use super::diagnostic::{Diagnostics, Place, Problems};
 use super::document::{Kind, Member, Node};
 use super::{Loaded, Mode, policies};
 
+/// The name of the one policy.
+const LOGIN: &str = "workos";
+
 /// The flags that stand in for `policies.json` and `routes.oas.json`.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -37,35 +40,51 @@ impl Flags {
 /// Every problem, each naming its flag.
 pub fn from_flags(flags: &Flags, mode: Mode) -> Result<Loaded, Diagnostics> {
     let mut problems = Problems::default();
-    if flags.authkit_domain.is_some() {
-        let place = problems.whole("--authkit-domain".to_owned());
-        problems
-            .add("unsupported", place, "`mcp-authkit-inbound` is not supported yet in this version")
-            .help("use `--workos-client-id` and `--workos-client-secret`");
-    }
-    let policies = policies_document(flags, &mut problems);
+    let policies = match &flags.authkit_domain {
+        Some(domain) => authkit_document(domain, flags, &mut problems),
+        None => workos_document(flags, &mut problems),
+    };
     let routes = routes_document(flags, mode, &mut problems);
     super::resolve(Path::new("."), Some(policies), vec![Some(routes)], mode, problems, Vec::new())
 }
 
-fn policies_document(flags: &Flags, problems: &mut Problems) -> Node {
+fn workos_document(flags: &Flags, problems: &mut Problems) -> Node {
     let id = credential(flags.workos_client_id.as_deref(), "--workos-client-id", "WORKOS_CLIENT_ID", problems);
     let secret = flags.workos_client_secret.as_ref().map(ExposeSecret::expose_secret);
     let secret = credential(secret, "--workos-client-secret", "WORKOS_CLIENT_SECRET", problems);
     let place = id.place;
     let mut options = vec![("clientId", id), ("clientSecret", secret)];
-    if let Some(url) = &flags.workos_api_url {
-        let place = problems.whole("--workos-api-url".to_owned());
-        options.push(("apiUrl", Node::text(place, url)));
+    options.extend(api_url(flags, problems));
+    policies_document(place, policies::WORKOS, options)
+}
+
+/// Direct mode. What else is known of WorkOS serves to diagnose, and to complete people.
+fn authkit_document(domain: &str, flags: &Flags, problems: &mut Problems) -> Node {
+    let place = problems.whole("--authkit-domain".to_owned());
+    let mut options = vec![("authkitDomain", Node::text(place, domain))];
+    if let Some(id) = flags.workos_client_id.as_deref().filter(|id| !id.is_empty()) {
+        options.push(("clientId", credential(Some(id), "--workos-client-id", "WORKOS_CLIENT_ID", problems)));
     }
+    let key = flags.workos_client_secret.as_ref().map(ExposeSecret::expose_secret);
+    if let Some(key) = key.filter(|key| !key.is_empty()) {
+        options.push(("apiKey", credential(Some(key), "--workos-client-secret", "WORKOS_CLIENT_SECRET", problems)));
+    }
+    options.extend(api_url(flags, problems));
+    policies_document(place, policies::AUTHKIT, options)
+}
+
+fn api_url(flags: &Flags, problems: &mut Problems) -> Option<(&'static str, Node)> {
+    let url = flags.workos_api_url.as_deref()?;
+    let place = problems.whole("--workos-api-url".to_owned());
+    Some(("apiUrl", Node::text(place, url)))
+}
+
+/// One policy, the login of every server.
+fn policies_document(place: Place, kind: &str, options: Vec<(&'static str, Node)>) -> Node {
     let handler = Node::object(place, vec![("options", Node::object(place, options))]);
     let policy = Node::object(
         place,
-        vec![
-            ("name", Node::text(place, "workos")),
-            ("policyType", Node::text(place, policies::WORKOS)),
-            ("handler", handler),
-        ],
+        vec![("name", Node::text(place, LOGIN)), ("policyType", Node::text(place, kind)), ("handler", handler)],
     );
     Node::object(place, vec![("policies", Node::new(place, Kind::List(vec![policy])))])
 }
@@ -118,7 +137,7 @@ pub(crate) fn is_slug(slug: &str) -> bool {
 }
 
 fn path_item(place: Place, slug: &str, url: &str) -> Node {
-    let login = Node::new(place, Kind::List(vec![Node::text(place, "workos")]));
+    let login = Node::new(place, Kind::List(vec![Node::text(place, LOGIN)]));
     let handler = Node::object(
         place,
         vec![

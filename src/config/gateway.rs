@@ -91,7 +91,7 @@ fn limits(raw: raw::Limits) -> Option<Limits> {
 }
 
 /// RFC 6749 §3.3 `scope-token`.
-fn is_scope(name: &str) -> bool {
+pub(super) fn is_scope(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 

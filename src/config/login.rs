@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::diagnostic::Problems;
 use super::document::{Kind, Node};
-use super::model::{BrowserLogin, LoginPolicy, LoginProvider};
-use super::policies::OIDC;
+use super::model::{BrowserLogin, DirectPolicy, LoginPolicy, LoginProvider};
+use super::policies::{AUTHKIT, OIDC};
 use super::routes::Known;
-use super::{Mode, gateway, id_jag, oidc, providers, raw, workos};
+use super::{Mode, authkit, gateway, id_jag, oidc, providers, raw, workos};
 
 /// The MCP OAuth policy of a project.
 pub(super) struct Login {
@@ -15,7 +15,7 @@ pub(super) struct Login {
     options: LoginOptions,
     node: Node,
     /// The variables of the missing credentials, when the development login stands in.
-    stand_in: Option<(String, String)>,
+    stand_in: Option<Vec<String>>,
 }
 
 /// What there is to configure depends on the provider; some of it is the same for all.
@@ -23,6 +23,14 @@ pub(super) enum LoginOptions {
     WorkOs(raw::WorkOs),
     Oidc(raw::Oidc),
     Provider(raw::Provider),
+    AuthKit(raw::AuthKit),
+}
+
+/// What becomes of the policy: the gateway's own authorization server, or AuthKit's.
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub(super) enum Resolved {
+    Login(LoginPolicy),
+    Direct(DirectPolicy),
 }
 
 impl LoginOptions {
@@ -36,6 +44,7 @@ impl LoginOptions {
             Self::WorkOs(raw) => &raw.gateway,
             Self::Oidc(raw) => &raw.gateway,
             Self::Provider(raw) => raw.common().gateway,
+            Self::AuthKit(raw) => &raw.gateway,
         }
     }
 
@@ -44,6 +53,7 @@ impl LoginOptions {
             Self::WorkOs(raw) => &raw.id_jag,
             Self::Oidc(raw) => &raw.id_jag,
             Self::Provider(raw) => raw.common().id_jag,
+            Self::AuthKit(raw) => &raw.id_jag,
         }
     }
 
@@ -53,6 +63,7 @@ impl LoginOptions {
             Self::WorkOs(raw) => (&raw.scope, &["scope"]),
             Self::Oidc(raw) => (&raw.browser_login.scope, &["browserLogin", "scope"]),
             Self::Provider(raw) => (raw.common().scope, &["scope"]),
+            Self::AuthKit(raw) => (&raw.scope, &["scope"]),
         }
     }
 
@@ -61,19 +72,23 @@ impl LoginOptions {
             Self::WorkOs(raw) => browser_login(&raw.browser_login_overrides),
             Self::Oidc(raw) => browser_login(&raw.browser_login.common()),
             Self::Provider(raw) => browser_login(raw.common().browser_login_overrides),
+            Self::AuthKit(raw) => browser_login(&raw.browser_login_overrides),
         }
     }
 }
 
 impl Login {
     /// `policy` is the whole policy's node.
-    pub fn new(name: String, options: LoginOptions, policy: &Node, stand_in: Option<(String, String)>) -> Self {
+    pub fn new(name: String, options: LoginOptions, policy: &Node, stand_in: Option<Vec<String>>) -> Self {
         Self { name, options, node: policy.find(&["handler", "options"]).into_owned(), stand_in }
     }
 
-    /// The scopes that can be granted.
-    pub fn scopes(&self) -> BTreeSet<String> {
-        self.options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect()
+    /// Direct mode, unless the development login stands in for it.
+    fn direct(&self) -> Option<&raw::AuthKit> {
+        match &self.options {
+            LoginOptions::AuthKit(raw) if raw.mode == raw::AuthKitMode::Dcr && self.stand_in.is_none() => Some(raw),
+            _ => None,
+        }
     }
 
     /// The text of one of its options.
@@ -81,13 +96,28 @@ impl Login {
         self.node.get(name).and_then(Node::as_text).map(str::to_owned)
     }
 
-    /// The clients that the operator vouches for.
-    pub fn static_clients(&self) -> &[raw::StaticClient] {
-        &self.options.gateway().clients
+    /// The scopes that can be granted; `None` where that is AuthKit's to say.
+    pub fn scopes(&self) -> Option<BTreeSet<String>> {
+        if matches!(self.options, LoginOptions::AuthKit(raw::AuthKit { mode: raw::AuthKitMode::Dcr, .. })) {
+            return None;
+        }
+        Some(self.options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())
     }
 
-    /// The login policy, typed. Anything wrong with it is in `problems`.
-    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
+    /// The clients that the operator vouches for; `None` where AuthKit has the clients.
+    pub fn static_clients(&self) -> Option<&[raw::StaticClient]> {
+        self.direct().is_none().then(|| self.options.gateway().clients.as_slice())
+    }
+
+    /// The policy, typed. Anything wrong with it is in `problems`.
+    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<Resolved> {
+        match self.direct() {
+            Some(raw) => authkit::direct(&self.name, raw, &self.node, problems, notes).map(Resolved::Direct),
+            None => self.resolve_login(routes, problems, notes).map(Resolved::Login),
+        }
+    }
+
+    fn resolve_login(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
         let raw = &self.options;
         let (scope, scope_at) = raw.scope();
         if scope.trim().is_empty() {
@@ -98,6 +128,14 @@ impl Login {
         let (provider, configured) = match raw {
             LoginOptions::WorkOs(raw) => {
                 ("WorkOS", workos::resolve(raw, &self.node, problems).map(LoginProvider::WorkOs))
+            }
+            // Only where the development login stands in: it is read for its problems.
+            LoginOptions::AuthKit(raw) if raw.mode == raw::AuthKitMode::Dcr => {
+                authkit::direct(&self.name, raw, &self.node, problems, notes);
+                ("AuthKit", None)
+            }
+            LoginOptions::AuthKit(raw) => {
+                ("AuthKit", authkit::preregistered(raw, &self.node, problems).map(LoginProvider::Oidc))
             }
             LoginOptions::Oidc(raw) => {
                 ("the identity provider", oidc::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
@@ -110,11 +148,13 @@ impl Login {
             }
         };
         let trusted_issuers =
-            id_jag::resolve(raw.id_jag(), &self.node, configured.as_ref(), self.static_clients(), problems);
+            id_jag::resolve(raw.id_jag(), &self.node, configured.as_ref(), &raw.gateway().clients, problems);
         let gateway = gateway::resolve(raw.gateway(), &self.node.find(&["gateway"]), routes, problems, notes);
         let provider = match &self.stand_in {
-            Some((id, secret)) => {
-                notes.push(format!("{id} and {secret} are not set: the development login stands in for {provider}"));
+            Some(missing) => {
+                let are = if missing.len() == 1 { "is" } else { "are" };
+                let missing = missing.join(" and ");
+                notes.push(format!("{missing} {are} not set: the development login stands in for {provider}"));
                 LoginProvider::Development
             }
             None => configured?,
@@ -140,14 +180,18 @@ fn browser_login(raw: &raw::BrowserLogin) -> BrowserLogin {
     }
 }
 
-/// In `dev`, credentials that both are variables without a value make room for the development login. The
-/// variables' names, if so; one without the other is a problem.
-pub(super) fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) -> Option<(String, String)> {
+/// In `dev`, credentials that are variables without a value make room for the development login. The variables' names,
+/// if so; one of a pair without the other is a problem.
+pub(super) fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut Problems) -> Option<Vec<String>> {
     if mode != Mode::Dev {
         return None;
     }
-    let is_oidc = policy.get("policyType").and_then(Node::as_text) == Some(OIDC);
+    let kind = policy.get("policyType").and_then(Node::as_text);
+    let (is_oidc, is_authkit) = (kind == Some(OIDC), kind == Some(AUTHKIT));
     let options = policy.get_mut("handler")?.get_mut("options")?;
+    if is_authkit {
+        return stand_in_authkit(options);
+    }
     let filled = if is_oidc { stand_in_oidc(options, problems) } else { stand_in_pair(options, problems) };
     if filled.is_some() {
         providers::fill_for_development(options);
@@ -160,7 +204,21 @@ pub(super) fn stand_in_credentials(policy: &mut Node, mode: Mode, problems: &mut
             issuer.kind = Kind::Text("https://development.invalid".to_owned());
         }
     }
-    filled
+    filled.map(|(id, secret)| vec![id, secret])
+}
+
+/// What names AuthKit is its domain; without it, nothing else is looked at.
+fn stand_in_authkit(options: &mut Node) -> Option<Vec<String>> {
+    let Kind::Unset(variable) = &options.get("authkitDomain")?.kind else { return None };
+    let variable = variable.clone();
+    for (key, value) in
+        [("authkitDomain", "development"), ("clientId", "client_development"), ("apiKey", "sk_development")]
+    {
+        if options.get(key).is_some_and(|node| matches!(node.kind, Kind::Unset(_))) {
+            fill(options, key, value);
+        }
+    }
+    Some(vec![variable])
 }
 
 /// The credentials in `browserLogin`; a private key takes the secret's place.

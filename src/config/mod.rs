@@ -9,6 +9,7 @@
 mod access;
 mod addresses;
 mod audit_log;
+mod authkit;
 mod capability_filter;
 mod claim_path;
 mod client_certificate;
@@ -47,6 +48,7 @@ pub(crate) use workos::is_https_or_loopback;
 
 use diagnostic::Problems;
 use document::{Kind, Node};
+use login::Resolved;
 
 /// Who is asking: `dev` may stand in for a login that has no credentials, the others may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,17 +113,20 @@ fn resolve(
         complete &= problems.count() == before;
     }
     let routes = routes::resolve(&operations, folder, &policies, &mut problems);
-    let login = policies.resolve(&routes::Known::new(&operations, complete), &mut problems, &mut notes);
-    if mode == Mode::Check
-        && let Some(login) = &login
+    let (login, direct) = match policies.resolve(&routes::Known::new(&operations, complete), &mut problems, &mut notes)
     {
-        notes.extend(access::note_on_open_routes(login, &routes));
+        Some(Resolved::Login(login)) => (Some(login), None),
+        Some(Resolved::Direct(direct)) => (None, Some(direct)),
+        None => (None, None),
+    };
+    if mode == Mode::Check && (direct.is_some() || login.is_some()) {
+        notes.extend(access::note_on_open_routes(login.as_ref(), &routes));
     }
     if routes.is_empty() {
         notes.push("there is no route yet: `doorward add SLUG URL` adds one".to_owned());
     }
     problems.finish()?;
-    Ok(Loaded { config: GatewayConfig { login, routes }, notes })
+    Ok(Loaded { config: GatewayConfig { login, direct, routes }, notes })
 }
 
 /// Text, tree and `$env()` of one file; `None` after a problem that leaves nothing to look at.

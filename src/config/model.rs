@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use super::audit_log::AuditLog;
+pub use super::authkit::{AuthKitAudience, AuthKitOptions, DirectPolicy, ResourceDescription, WorkOsApi};
 pub use super::capability_filter::{Audience, CapabilityEntry, CapabilityFilter, Demands, HeldClaim};
 pub use super::claim_path::ClaimPath;
 pub use super::client_certificate::ClientCertificate;
@@ -22,9 +23,31 @@ use crate::oauth::scope::ScopeSet;
 /// Everything the config folder (or the flags that stand in for it) says.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
-    /// The one login policy of the project. Absent only when every route is public.
+    /// The one login policy of the project. Absent only when every route is public, or in direct mode.
     pub login: Option<LoginPolicy>,
+    /// Direct mode, in the place of a login: AuthKit issues the tokens.
+    pub direct: Option<DirectPolicy>,
     pub routes: Vec<Route>,
+}
+
+impl GatewayConfig {
+    /// The routes that a token can be for: all that are not public.
+    pub fn protected_routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(|route| !route.proxy.public)
+    }
+
+    /// What the project calls its login policy.
+    #[must_use]
+    pub fn login_name(&self) -> Option<&str> {
+        let direct = self.direct.as_ref().map(|direct| direct.name.as_str());
+        self.login.as_ref().map(|login| login.name.as_str()).or(direct)
+    }
+
+    /// One of the protected routes.
+    #[must_use]
+    pub fn protected_route(&self, path: &str) -> Option<&Route> {
+        self.protected_routes().find(|route| route.path == path)
+    }
 }
 
 /// The MCP OAuth policy.
@@ -112,6 +135,8 @@ pub enum OidcCredential {
     Secret { secret: SecretString, way: Option<SecretWay> },
     /// `private_key_jwt`
     PrivateKey(ClientKey),
+    /// `none`: a public client, which PKCE alone tells from others.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

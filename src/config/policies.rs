@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use super::cors::CorsPolicies;
 use super::diagnostic::{Place, Problems};
 use super::document::{Kind, Node};
-use super::login::{Login, LoginOptions, stand_in_credentials};
-use super::model::{AccessRules, AuditLog, CapabilityFilter, HeaderChange, LoginPolicy, RateLimit};
+use super::login::{Login, LoginOptions, Resolved, stand_in_credentials};
+use super::model::{AccessRules, AuditLog, CapabilityFilter, HeaderChange, RateLimit};
 use super::routes::Known;
 use super::{Mode, access, audit_log, capability_filter, headers, rate_limit, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
+pub(super) const AUTHKIT: &str = "mcp-authkit-inbound";
 
 /// The policy types of this version.
 const SUPPORTED: &[&str] = &[
@@ -28,6 +29,7 @@ const SUPPORTED: &[&str] = &[
     "mcp-okta-oauth-inbound",
     "mcp-onelogin-oauth-inbound",
     "mcp-ping-oauth-inbound",
+    AUTHKIT,
     "mcp-access-inbound",
     "mcp-capability-filter-inbound",
     "set-headers-inbound",
@@ -53,7 +55,7 @@ const TYPES: &[(&str, &str)] = &[
     ("mcp-okta-oauth-inbound", "McpOktaOAuthInboundPolicy"),
     ("mcp-onelogin-oauth-inbound", "McpOneLoginOAuthInboundPolicy"),
     ("mcp-ping-oauth-inbound", "McpPingOAuthInboundPolicy"),
-    ("mcp-authkit-inbound", "McpAuthKitInboundPolicy"),
+    (AUTHKIT, "McpAuthKitInboundPolicy"),
     ("mcp-token-exchange-inbound", "McpTokenExchangeInboundPolicy"),
     ("mcp-capability-filter-inbound", "McpCapabilityFilterInboundPolicy"),
     ("mcp-access-inbound", "McpAccessInboundPolicy"),
@@ -163,6 +165,7 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             raw::Policy::Okta(policy) => login(policy.map(LoginOptions::provider)),
             raw::Policy::OneLogin(policy) => login(policy.map(LoginOptions::provider)),
             raw::Policy::Ping(policy) => login(policy.map(LoginOptions::provider)),
+            raw::Policy::AuthKit(policy) => login(policy.map(LoginOptions::AuthKit)),
             raw::Policy::Access(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Access(access::resolve(options, node, whole, problems)))
             }),
@@ -196,9 +199,9 @@ impl Policies {
         self.entries.iter().any(|entry| entry.name == name && entry.role == Role::Login)
     }
 
-    /// The scopes that can be granted; `None` when the login policy cannot be read.
+    /// The scopes that can be granted; `None` when the login policy cannot be read, or is not ours to ask.
     pub fn scopes(&self) -> Option<BTreeSet<String>> {
-        self.login.as_ref().map(Login::scopes)
+        self.login.as_ref().and_then(Login::scopes)
     }
 
     /// What the policy `name` makes of a route.
@@ -225,7 +228,7 @@ impl Policies {
         &mut self,
         policy: raw::PolicyOf<LoginOptions>,
         node: &Node,
-        stand_in: Option<(String, String)>,
+        stand_in: Option<Vec<String>>,
         problems: &mut Problems,
     ) {
         let Some(name) = policy.name else {
@@ -267,14 +270,18 @@ impl Policies {
     }
 
     /// The login policy, typed, and what the rules say of its clients. Anything wrong is in `problems`.
-    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<LoginPolicy> {
+    pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<Resolved> {
         let login = self.login.as_ref()?;
         for policy in &self.rules {
             match &policy.rule {
-                Rule::Access(rules) => access::check_clients(rules, &policy.node, login.static_clients(), problems),
+                Rule::Access(rules) => {
+                    if let Some(clients) = login.static_clients() {
+                        access::check_clients(rules, &policy.node, clients, problems);
+                    }
+                }
                 Rule::Filter(_) => {
                     let own_claim = |option: &str| login.option(option);
-                    capability_filter::check_against_login(&policy.node, &login.scopes(), own_claim, problems);
+                    capability_filter::check_against_login(&policy.node, login.scopes().as_ref(), own_claim, problems);
                 }
                 Rule::Headers(_) | Rule::RateLimit(_) | Rule::AuditLog(_) => {}
             }

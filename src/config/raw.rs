@@ -6,6 +6,7 @@
 //! These structs hold secrets and have no `Debug`.
 
 mod audit_log;
+mod authkit;
 mod capability_filter;
 mod headers;
 mod id_jag;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use audit_log::*;
+pub use authkit::*;
 pub use capability_filter::*;
 pub use headers::*;
 pub use id_jag::*;
@@ -112,6 +114,8 @@ pub enum Policy {
     OneLogin(PolicyOf<OneLogin>),
     #[serde(rename = "mcp-ping-oauth-inbound")]
     Ping(PolicyOf<Ping>),
+    #[serde(rename = "mcp-authkit-inbound")]
+    AuthKit(PolicyOf<AuthKit>),
     #[serde(rename = "mcp-access-inbound")]
     Access(PolicyOf<Access>),
     #[serde(rename = "set-headers-inbound")]

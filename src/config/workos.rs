@@ -16,7 +16,7 @@ pub(super) fn resolve(raw: &raw::WorkOs, node: &Node, problems: &mut Problems) -
         check_client_id(id, &node.find(&["clientId"]), problems);
     }
     if let Some(secret) = &raw.client_secret {
-        check_client_secret(secret, &node.find(&["clientSecret"]), problems);
+        check_client_secret("clientSecret", secret, &node.find(&["clientSecret"]), problems);
     }
     check_id(raw.organization_id.as_deref(), "org_", &node.find(&["organizationId"]), problems);
     check_id(raw.connection_id.as_deref(), "conn_", &node.find(&["connectionId"]), problems);
@@ -76,7 +76,7 @@ fn has_form(text: &str, prefix: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }
 
-fn check_client_id(id: &str, node: &Node, problems: &mut Problems) {
+pub(super) fn check_client_id(id: &str, node: &Node, problems: &mut Problems) {
     if has_form(id, "client_") {
         return;
     }
@@ -92,17 +92,17 @@ fn check_client_id(id: &str, node: &Node, problems: &mut Problems) {
         .help("it looks like `client_01KC6057N3C66XJAXZ65YHAC72`; the WorkOS dashboard shows it under API Keys");
 }
 
-/// Never shows the value.
-fn check_client_secret(secret: &str, node: &Node, problems: &mut Problems) {
+/// An API key under the option `key`. Never shows the value.
+pub(super) fn check_client_secret(key: &str, secret: &str, node: &Node, problems: &mut Problems) {
     if has_form(secret, "sk_") {
         return;
     }
     let message = if secret.starts_with("client_") {
-        "`clientSecret` holds a client id: `clientId` and `clientSecret` are probably swapped"
+        format!("`{key}` holds a client id: `clientId` and `{key}` are probably swapped")
     } else if secret.contains("://") || secret.contains('.') {
-        "`clientSecret` must be the API key itself, not a URL or host name"
+        format!("`{key}` must be the API key itself, not a URL or host name")
     } else {
-        "`clientSecret` must be an API key: `sk_` followed by letters, digits or underscores"
+        format!("`{key}` must be an API key: `sk_` followed by letters, digits or underscores")
     };
     problems
         .add("value", node.place, message)
@@ -119,7 +119,7 @@ fn check_id(id: Option<&str>, prefix: &str, node: &Node, problems: &mut Problems
     }
 }
 
-fn api_url(text: &str, node: &Node, problems: &mut Problems) -> Option<Url> {
+pub(super) fn api_url(text: &str, node: &Node, problems: &mut Problems) -> Option<Url> {
     let problem = match Url::parse(text) {
         Err(_) => "`apiUrl` is not a URL",
         Ok(url) if !is_https_or_loopback(&url) => "`apiUrl` must be https, or http on loopback",

@@ -3,6 +3,7 @@
 //! Owns the conversation with the provider (authorization URL, code exchange, verification of what comes
 //! back, sign-out URL). Must not know of MCP clients, consent or our own tokens.
 
+pub mod authkit;
 mod bounded;
 pub mod dev;
 pub mod id_jag;
@@ -14,6 +15,7 @@ mod workos_error;
 mod workos_session;
 mod workos_token;
 
+pub use authkit::{AuthKit, DirectRefusal, DirectToken};
 pub use dev::DevLogin;
 pub use oidc::Oidc;
 pub use workos::WorkOs;

@@ -23,6 +23,8 @@ use crate::config::model::{AnotherAccount, BrowserLogin, OidcOptions, SignOut};
 use crate::domain::{Clock, Random};
 use endpoints::{Discovery, Endpoints};
 
+pub(super) use person::of_claims;
+
 /// One provider, at which the gateway is one client.
 pub struct Oidc {
     options: OidcOptions,
@@ -78,7 +80,7 @@ impl Oidc {
             self.complete(&mut claims, answer.access_token.as_deref(), &endpoints).await?;
         }
         let provider_session = person::session(&claims);
-        let person = person::of_claims(&claims, &self.options.issuer, &self.options.claims, &self.options.profile)?;
+        let person = of_claims(&claims, &self.options.issuer, &self.options.claims, &self.options.profile)?;
         Ok(Login { person, provider_session, refresh_token: None })
     }
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 
 use super::key_set::{Keys, SignError};
-use crate::domain::{ClientId, GrantId, Person, UnixTime};
+use crate::domain::{ClientId, Person, UnixTime};
 use crate::oauth::scope::ScopeSet;
 
 /// `typ` of an assertion.
@@ -29,7 +29,7 @@ pub struct IdentityClaims {
     /// What the client may do, separated by spaces (RFC 9068 §2.2.3).
     #[serde(default)]
     pub scope: String,
-    /// The grant behind the call: from one consent on, until it is revoked.
+    /// The grant behind the call: from one consent on, until it is revoked. In direct mode, `sid` of AuthKit's token.
     #[serde(default)]
     pub sid: String,
     pub jti: String,
@@ -88,7 +88,8 @@ pub struct AssertedCall<'a> {
     pub audience: &'a str,
     pub client: &'a ClientId,
     pub scope: &'a ScopeSet,
-    pub grant: &'a GrantId,
+    /// The grant behind the call, or what stands in its place with another's tokens.
+    pub session: &'a str,
     /// Unlike that of every other assertion.
     pub jti: &'a str,
 }
@@ -114,7 +115,7 @@ impl AssertionIssuer {
             sub: person.id.as_str().to_owned(),
             client_id: call.client.as_str().to_owned(),
             scope: call.scope.to_string(),
-            sid: call.grant.as_str().to_owned(),
+            sid: call.session.to_owned(),
             jti: call.jti.to_owned(),
             iat: now.0,
             exp: now.0 + LIFE,
@@ -186,7 +187,7 @@ mod tests {
             audience,
             client: &ClientId::new("dcr_1"),
             scope: &ScopeSet::parse("mcp:tools"),
-            grant: &GrantId::new("grt_1"),
+            session: "grt_1",
             jti: "1",
         };
         let assertion = issuer.issue(&person, call, now).unwrap();

@@ -135,10 +135,13 @@ pub struct ProtectedResourceMetadata {
     pub scopes_supported: Vec<String>,
     pub bearer_methods_supported: [&'static str; 1],
     pub resource_name: String,
+    /// A page for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_documentation: Option<String>,
 }
 
 impl ProtectedResourceMetadata {
-    /// `authorization_server` is the origin issuer (DISC-3); `scopes` what the route's tools need, and no
+    /// `authorization_server` is the origin issuer (DISC-3), or AuthKit in direct mode; `scopes` what the route's tools need, and no
     /// more (SCOPE-1).
     #[must_use]
     pub fn of(origin: &str, route: &str, name: &str, authorization_server: &str, scopes: &ScopeSet) -> Self {
@@ -148,6 +151,7 @@ impl ProtectedResourceMetadata {
             scopes_supported: scopes.iter().map(str::to_owned).collect(),
             bearer_methods_supported: ["header"],
             resource_name: name.to_owned(),
+            resource_documentation: None,
         }
     }
 }

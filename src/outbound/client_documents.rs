@@ -25,7 +25,7 @@ use crate::oauth::client_id_metadata::{ClientIdUrl, parse_document};
 /// After a failed fetch the same URL is left alone this long (CIMD-6 allows 60 s).
 pub(super) const FAILURE_BACKOFF: Duration = Duration::from_secs(15);
 /// How long after its freshness a good copy stands in for a host that does not answer (CIMD-7 asks for a day).
-const STALE_WHILE_ERROR: Duration = Duration::from_hours(7 * 24);
+pub(super) const STALE_WHILE_ERROR: Duration = Duration::from_hours(7 * 24);
 const REMEMBERED_DOCUMENTS: u64 = 10_000;
 const REMEMBERED_IDLE: Duration = Duration::from_hours(24);
 

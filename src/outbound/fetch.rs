@@ -24,12 +24,14 @@ pub enum Purpose {
     Cimd,
     /// The `jwks_uri` of a client.
     ClientKeys,
+    /// The metadata of an authorization server.
+    Metadata,
 }
 
 impl Purpose {
     fn accept(self) -> &'static str {
         match self {
-            Self::Cimd => "application/json",
+            Self::Cimd | Self::Metadata => "application/json",
             Self::ClientKeys => "application/jwk-set+json, application/json",
         }
     }

@@ -1,6 +1,6 @@
 //! Fetching URLs that strangers name: client-id metadata documents and the key sets of such clients.
 //!
-//! Owns the guarded HTTP client (CIMD-2, CIMD-3) and the documents fetched with it (CIMD-6 … CIMD-13). Must
+//! Owns the guarded HTTP client (CIMD-2, CIMD-3) and the documents fetched with it (CIMD-6 … CIMD-13, AuthKit's metadata). Must
 //! not know what a document is used for. [`Outbound::trusted_client`] is the one client without the address
 //! check; it is for endpoints that the operator's configuration names.
 
@@ -10,6 +10,7 @@ mod fetch;
 mod fetch_budget;
 mod freshness;
 mod known_clients;
+mod remote_document;
 mod resolver;
 mod special_use;
 
@@ -18,6 +19,7 @@ pub use client_documents::{
     StoredDocument,
 };
 pub use fetch::{Fetch, FetchError, FetchRules, Fetched, Purpose};
+pub use remote_document::RemoteDocument;
 pub use special_use::{SpecialUse, special_use};
 
 use std::collections::HashMap;

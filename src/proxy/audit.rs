@@ -11,9 +11,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Proxy;
+use super::caller::CallerToken;
 use crate::config::model::{AuditLog, Route};
 use crate::crypto::{base64url, sha256};
-use crate::keys::VerifiedToken;
 use crate::store::{AuditRecord, Outcome};
 
 /// Bytes of a body that are looked at. Of a longer one, no method is recorded.
@@ -30,12 +30,12 @@ pub struct Witness(Arc<Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     /// Set once the caller was admitted; without a token on public routes.
-    caller: OnceLock<Option<Arc<VerifiedToken>>>,
+    caller: OnceLock<Option<CallerToken>>,
     body: Mutex<Vec<u8>>,
 }
 
 impl Witness {
-    pub fn admitted(&self, token: Option<&Arc<VerifiedToken>>) {
+    pub fn admitted(&self, token: Option<&CallerToken>) {
         let _ = self.0.caller.set(token.cloned());
     }
 
@@ -76,7 +76,7 @@ impl Proxy {
         if !is_sampled(ended.request_id, audit.sampling_rate) {
             return;
         }
-        let token = caller.as_deref().filter(|_| audit.user);
+        let token = caller.as_ref().filter(|_| audit.user);
         let peer = ended.peer.filter(|_| audit.address).map(|peer| peer.to_string());
         let passed = ended.refusal.is_none() && ended.status.is_success();
         for message in witness.messages() {
@@ -84,9 +84,9 @@ impl Proxy {
             let record = AuditRecord {
                 outcome: if passed { Outcome::Success } else { Outcome::Refused },
                 request_id: Some(ended.request_id),
-                subject: token.map(|token| &token.subject),
-                client: token.map(|token| &token.client),
-                grant: token.map(|token| &token.grant),
+                subject: token.map(CallerToken::subject),
+                client: token.map(CallerToken::client),
+                grant: token.and_then(CallerToken::of_grant).map(|token| &token.grant),
                 route: Some(&route.path),
                 reason: ended.refusal.or((!passed).then_some("upstream_status")),
                 peer: peer.as_deref(),

@@ -10,7 +10,6 @@ use crate::access::AccessRefusal;
 use crate::mcp;
 use crate::mcp::mirrored::Mismatch;
 use crate::mcp::posted::BadPost;
-use crate::oauth::bearer::BearerError;
 
 /// Why a request was not served. `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +45,9 @@ pub enum ProxyError {
     UnknownSession,
     #[error("the person could not be looked up")]
     PersonUnknown,
+    /// Direct mode: AuthKit's keys, or the WorkOS API, cannot be had.
+    #[error("{0}")]
+    ProviderUnavailable(String),
     /// The store has been away for longer than `outageGraceSeconds` (STORE-6).
     #[error("the store has been away for too long to know which grants were revoked")]
     RevocationsUnknown,
@@ -82,6 +84,7 @@ impl ProxyError {
             Self::Withheld(_) => "answer_unreadable",
             Self::UnknownSession => "session_unknown",
             Self::PersonUnknown => "person_unknown",
+            Self::ProviderUnavailable(_) => "provider_unavailable",
             Self::RevocationsUnknown => "revocations_unknown",
             Self::TooManyStreams => "too_many_streams",
             Self::Busy => "too_many_streams_in_all",
@@ -136,7 +139,7 @@ impl ProxyError {
             Self::UnknownSession => {
                 plain(StatusCode::NOT_FOUND, mcp::SESSION_NOT_FOUND, "session not found", reference)
             }
-            Self::PersonUnknown | Self::RevocationsUnknown => {
+            Self::PersonUnknown | Self::RevocationsUnknown | Self::ProviderUnavailable(_) => {
                 let text = "the gateway cannot look up who you are right now; try again";
                 try_again(plain(StatusCode::SERVICE_UNAVAILABLE, mcp::REFUSED, text, reference))
             }
@@ -239,19 +242,18 @@ pub struct Withheld {
 pub struct Challenged {
     /// The `WWW-Authenticate` value.
     pub header: String,
-    /// `None` for a request without credentials, which did nothing wrong.
-    pub error: Option<BearerError>,
+    pub status: u16,
+    /// `error` of the body.
+    pub error: &'static str,
     pub description: &'static str,
 }
 
 impl Challenged {
     /// OAuth's words in a JSON body.
     fn response(&self, reference: &str) -> Response<ProxyBody> {
-        let status = self.error.map_or(401, BearerError::http_status);
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
-        let error = self.error.map_or("unauthorized", BearerError::as_str);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::UNAUTHORIZED);
         let description = format!("{} (reference {reference})", self.description);
-        let mut response = json_response(status, &json!({ "error": error, "error_description": description }));
+        let mut response = json_response(status, &json!({ "error": self.error, "error_description": description }));
         if let Ok(value) = HeaderValue::from_str(&self.header) {
             set(&mut response, header::WWW_AUTHENTICATE, value);
         }

@@ -84,13 +84,13 @@ impl Proxy {
         filters: &Arc<[CapabilityFilter]>,
         anew: bool,
     ) -> Result<Visible, ProxyError> {
-        let token = call.token.as_deref();
+        let token = call.token.as_ref();
         let person = match token.filter(|_| filters.iter().any(CapabilityFilter::needs_person)) {
             Some(token) if anew => Some(self.person_now(token).await?),
             Some(token) => Some(self.person(token).await?),
             None => None,
         };
-        Ok(Visible::new(Arc::clone(filters), person, token.map(|token| token.client.clone())))
+        Ok(Visible::new(Arc::clone(filters), person, token.map(|token| token.client().clone())))
     }
 
     /// What the items of a request demand of the caller's token.
@@ -101,8 +101,9 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         demands.try_for_each(|demands| {
             let held = |scope: &str| {
-                call.token.as_ref().is_some_and(|token| {
-                    self.scopes.as_ref().is_some_and(|scopes| scopes.satisfies(&token.scope, scope))
+                call.token.as_ref().is_some_and(|token| match &self.scopes {
+                    Some(scopes) => scopes.satisfies(token.scope(), scope),
+                    None => token.scope().contains(scope),
                 })
             };
             check_demands(demands, held, None).map_err(|missing| step_up(call, &missing))

@@ -28,9 +28,9 @@ impl Proxy {
         let about = AssertedCall {
             issuer: call.origin,
             audience: call.to.upstream.audience(),
-            client: &token.client,
-            scope: &token.scope,
-            grant: &token.grant,
+            client: token.client(),
+            scope: token.scope(),
+            session: token.session(),
             jti: &random_id("", &*self.random),
         };
         let assertion =

@@ -8,7 +8,9 @@ mod addresses;
 mod answer;
 mod audit;
 mod body;
+mod caller;
 mod cors;
+mod direct;
 mod error;
 mod filter;
 pub mod headers;
@@ -33,6 +35,7 @@ use hyper::body::Incoming;
 
 pub use answer::ProxyBody;
 pub use body::BoxError;
+pub use caller::CallerToken;
 pub use route::ProxyRoute;
 pub use session::SessionBinding;
 pub use streams::OpenStreams;
@@ -43,8 +46,9 @@ use crate::config::model::{GatewayConfig, Route};
 use crate::crypto::Sealer;
 use crate::domain::GrantId;
 use crate::domain::{Clock, Random};
-use crate::keys::{AccessTokenVerifier, AssertionIssuer, Keys, Revocations, VerifiedToken};
-use crate::oauth::bearer::{self, BearerError, Challenge};
+use crate::identity::AuthKit;
+use crate::keys::{AccessTokenVerifier, AssertionIssuer, Keys, Revocations};
+use crate::oauth::bearer::{self, BearerError, BearerProblem, Challenge};
 use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
@@ -57,6 +61,9 @@ use people::People;
 use rate_limits::{RateLimits, SharedWindows};
 use streams::{StreamPlace, Streams};
 use upstream::Way;
+
+/// Calls and streams that one caller may have open where no policy says otherwise.
+const STREAMS_WITHOUT_GRANT: u32 = 100;
 
 /// What the proxy is made of; all of it lives longer than one configuration.
 pub struct ProxyParts {
@@ -76,6 +83,8 @@ pub struct ProxyParts {
 /// The proxy under one configuration.
 pub struct Proxy {
     verifier: AccessTokenVerifier,
+    /// In direct mode, whose tokens count instead of ours.
+    authkit: Option<Arc<AuthKit>>,
     assertions: AssertionIssuer,
     people: People,
     sessions: SessionBinding,
@@ -99,7 +108,9 @@ struct Call<'a> {
     origin: &'a str,
     request_id: &'a str,
     /// Absent on public routes.
-    token: Option<Arc<VerifiedToken>>,
+    token: Option<CallerToken>,
+    /// A GET: its stream has no end of its own.
+    listens: bool,
     peer: Option<IpAddr>,
 }
 
@@ -107,7 +118,7 @@ impl Call<'_> {
     /// Whose calls go to the same of several addresses.
     fn caller(&self) -> String {
         match &self.token {
-            Some(token) => serde_json::json!([token.subject.as_str(), token.client.as_str()]).to_string(),
+            Some(token) => serde_json::json!([token.subject().as_str(), token.client().as_str()]).to_string(),
             None => self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
         }
     }
@@ -122,7 +133,11 @@ impl Proxy {
         let prepared = |route: &Route| {
             let rate_limits = RateLimits::new(route, &mut windows);
             let prepared = ProxyRoute::new(route, scopes.as_ref(), &parts.tls, parts.max_body, &parts.metrics);
-            ProxyRoute { rate_limits, ..prepared }
+            let needed = match &config.direct {
+                Some(direct) => direct.required_scopes.union(&route.required_scopes),
+                None => prepared.needed,
+            };
+            ProxyRoute { needed, rate_limits, ..prepared }
         };
         Self {
             routes: config
@@ -133,6 +148,7 @@ impl Proxy {
                 .collect(),
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations)
                 .counted_by(parts.metrics.token_cache.clone()),
+            authkit: None,
             assertions: AssertionIssuer::new(parts.keys),
             audit_lost: parts.metrics.audit_lost.clone(),
             people: People::new(parts.store.clone(), options.map_or(Duration::MAX, |options| options.outage_grace)),
@@ -147,9 +163,15 @@ impl Proxy {
             // Without a login policy there are no grants, but callers of public routes.
             streams: Streams::new(
                 parts.streams,
-                options.map_or(Some(u32::MAX), |options| Some(options.limits?.streams_per_grant)),
+                options.map_or(Some(STREAMS_WITHOUT_GRANT), |options| Some(options.limits?.streams_per_grant)),
             ),
         }
+    }
+
+    /// The same for direct mode, whose tokens `authkit` verifies.
+    #[must_use]
+    pub fn direct(self, authkit: Option<Arc<AuthKit>>) -> Self {
+        Self { authkit, ..self }
     }
 
     /// Grants with a token that came here for the first time since the last time somebody asked (REFR-12).
@@ -187,8 +209,8 @@ impl Proxy {
                 tracing::info!(
                     event = "mcp_request_rejected",
                     operationId = to.route.operation_id,
-                    subjectId = refused.token.as_ref().map(|token| tracing::field::display(&token.subject)),
-                    clientId = refused.token.as_ref().map(|token| tracing::field::display(&token.client)),
+                    subjectId = refused.token.as_ref().map(|token| tracing::field::display(token.subject())),
+                    clientId = refused.token.as_ref().map(|token| tracing::field::display(token.client())),
                     requestId = request_id,
                     reasonCode = refused.error.reason_code(),
                     reason = %refused.error,
@@ -223,7 +245,7 @@ impl Proxy {
     ) -> Result<Response<ProxyBody>, Refused> {
         let (mut parts, body) = request.into_parts();
         let waits = parts.headers.contains_key(header::EXPECT);
-        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: Incoming| Refused {
+        let refuse = |error: ProxyError, token: Option<CallerToken>, body: Incoming| Refused {
             error,
             token,
             unread: body::Unread::new(body, waits),
@@ -235,8 +257,12 @@ impl Proxy {
             return Ok(cors::preflight(&to.route.cors));
         }
         // Nothing of the body is looked at before the caller is known (CHAL-1, CHAL-11).
-        let mut admitted = self.admit(to, origin, &parts);
-        if admitted.is_err() && self.learn_key(&parts).await {
+        let mut admitted = match &self.authkit {
+            None => self.admit(to, origin, &parts),
+            // In a box, so that calls of the other mode do not carry its state.
+            Some(authkit) => Box::pin(self.admit_direct(authkit, to, origin, &parts)).await,
+        };
+        if admitted.is_err() && self.authkit.is_none() && self.learn_key(&parts).await {
             admitted = self.admit(to, origin, &parts);
         }
         let token = match admitted {
@@ -246,23 +272,23 @@ impl Proxy {
         if let Some(witness) = witness {
             witness.admitted(token.as_ref());
         }
-        if let Err(error) = self.check_access(&to.route, token.as_deref()).await {
+        if let Err(error) = self.check_access(to, token.as_ref()).await {
             return Err(refuse(error, token, body));
         }
-        if let Err(error) = to.rate_limits.take(token.as_deref(), peer, self.clock.now()) {
+        if let Err(error) = to.rate_limits.take(token.as_ref(), peer, self.clock.now()) {
             return Err(refuse(error, token, body));
         }
         let (body, grown) = match body::RequestBody::limited(body, to.max_body) {
             Ok((body, grown)) => (body.watched(witness.cloned()), grown),
             Err(body) => return Err(refuse(ProxyError::BodyTooLarge(to.max_body), token, body)),
         };
-        let call = Call { to, origin, request_id, token, peer };
-        let refuse = |error: ProxyError, token: Option<Arc<VerifiedToken>>, body: body::RequestBody| Refused {
+        let call = Call { to, origin, request_id, token, listens: parts.method == Method::GET, peer };
+        let refuse = |error: ProxyError, token: Option<CallerToken>, body: body::RequestBody| Refused {
             error,
             token,
             unread: body.unread(waits),
         };
-        let place = match self.streams.take(call.token.as_ref().map(|token| &token.grant), peer) {
+        let place = match self.streams.take(call.token.as_ref(), peer) {
             Ok(place) => place,
             Err(error) => return Err(refuse(error, call.token, body)),
         };
@@ -278,21 +304,20 @@ impl Proxy {
         })
     }
 
-    /// Method, credentials, scope (CHAL-1 … CHAL-9, PROX-5).
+    /// Method, credentials, scope (CHAL-1 … CHAL-9, PROX-5). Nobody on public routes.
     fn admit(
         &self,
         to: &ProxyRoute,
         origin: &str,
         parts: &http::request::Parts,
-    ) -> Result<Option<Arc<VerifiedToken>>, ProxyError> {
-        if !matches!(parts.method, Method::POST | Method::GET | Method::DELETE) {
+    ) -> Result<Option<CallerToken>, ProxyError> {
+        if !is_taken(&parts.method) {
             return Err(ProxyError::Method);
         }
         if to.route.proxy.public {
             return Ok(None);
         }
-        let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
-        let presented = bearer::credentials(headers, parts.uri.query()).map_err(|problem| {
+        let presented = presented(parts).map_err(|problem| {
             ProxyError::Bearer(Box::new(challenge(to, origin, problem.error())), "no_usable_credentials")
         })?;
         let token = self.verifier.verify(presented, origin, &to.route.path, self.clock.now()).map_err(|refusal| {
@@ -310,13 +335,12 @@ impl Proxy {
             let challenge = challenge(to, origin, Some(BearerError::InsufficientScope));
             return Err(ProxyError::Bearer(Box::new(challenge), "insufficient_scope"));
         }
-        Ok(Some(token))
+        Ok(Some(CallerToken::Own(token)))
     }
 
     /// Whether a refused token may be good after all, by a key that another replica made a moment ago (SEC-3).
     async fn learn_key(&self, parts: &http::request::Parts) -> bool {
-        let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
-        match bearer::credentials(headers, parts.uri.query()) {
+        match presented(parts) {
             Ok(presented) => self.verifier.learn_key_of(presented, self.clock.now()).await,
             Err(_) => false,
         }
@@ -326,7 +350,7 @@ impl Proxy {
     /// one.
     async fn prepare_headers(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Result<Option<usize>, ProxyError> {
         headers::strip_request(headers);
-        let session = self.sessions.open_in(headers, call.token.as_deref(), call.to)?;
+        let session = self.sessions.open_in(headers, call.token.as_ref(), call.to)?;
         headers::change_request(headers, &call.to.route.header_changes);
         self.add_identity(call, headers).await?;
         Ok(session)
@@ -356,8 +380,8 @@ impl Proxy {
         tracing::info!(
             event = "mcp_request_accepted",
             operationId = call.to.route.operation_id,
-            subjectId = call.token.as_ref().map(|token| tracing::field::display(&token.subject)),
-            clientId = call.token.as_ref().map(|token| tracing::field::display(&token.client)),
+            subjectId = call.token.as_ref().map(|token| tracing::field::display(token.subject())),
+            clientId = call.token.as_ref().map(|token| tracing::field::display(token.client())),
             requestId = call.request_id,
             method = %method,
             status = response.status().as_u16(),
@@ -391,7 +415,7 @@ impl Proxy {
         if call.token.is_some() {
             headers::keep_private(&mut parts.headers);
         }
-        self.sessions.seal_in(&mut parts.headers, call.token.as_deref(), call.to, address);
+        self.sessions.seal_in(&mut parts.headers, call.token.as_ref(), call.to, address);
         parts.version = http::Version::HTTP_11;
         let filter = match filter {
             None => None,
@@ -414,20 +438,24 @@ impl Proxy {
             // Into bytes that are encoded, nothing can be put.
             let comments = !parts.headers.contains_key(header::CONTENT_ENCODING);
             let period = call.to.route.proxy.stream_keep_alive.filter(|_| comments);
-            (BodyKind::EventStream(period), self.stream_life(call.token.as_deref()))
+            (BodyKind::EventStream(period), self.stream_life(call))
         } else {
             (BodyKind::Whole, self.stream_max)
         };
         let revocations = Arc::clone(self.verifier.revocations());
-        let bounds = Bounds { life, revocations, token: call.token.clone() };
+        let bounds = Bounds { life, revocations, token: call.token.as_ref().and_then(CallerToken::of_grant).cloned() };
         Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place, filter)))
     }
 
     /// How long an event stream may stay open (STRM-8).
-    fn stream_life(&self, token: Option<&VerifiedToken>) -> Duration {
-        match token {
-            Some(token) if self.close_at_expiry => {
-                let left = token.expires_at.since(self.clock.now()).max(0);
+    fn stream_life(&self, call: &Call<'_>) -> Duration {
+        // Nobody tells of a token of AuthKit that its consent was withdrawn. Who listens comes back with a newer one.
+        let ends_with_token = |token: &CallerToken| {
+            if token.of_grant().is_some() { self.close_at_expiry } else { call.listens }
+        };
+        match &call.token {
+            Some(token) if ends_with_token(token) => {
+                let left = token.expires_at().since(self.clock.now()).max(0);
                 self.stream_max.min(Duration::from_secs(left.unsigned_abs()))
             }
             _ => self.stream_max,
@@ -445,7 +473,12 @@ fn challenge(to: &ProxyRoute, origin: &str, error: Option<BearerError>) -> Chall
         error_description: description,
     }
     .to_string();
-    Challenged { header, error, description: description.unwrap_or("sign in to use this server") }
+    Challenged {
+        header,
+        status: error.map_or(401, BearerError::http_status),
+        error: error.map_or("unauthorized", BearerError::as_str),
+        description: description.unwrap_or("sign in to use this server"),
+    }
 }
 
 /// The challenge of a call whose token would do for others, but not for this one.
@@ -462,7 +495,8 @@ fn step_up(call: &Call<'_>, missing: &StepUp) -> ProxyError {
         error_description: Some(description),
     }
     .to_string();
-    let challenged = Challenged { header, error: Some(BearerError::InsufficientScope), description };
+    let error = BearerError::InsufficientScope;
+    let challenged = Challenged { header, status: error.http_status(), error: error.as_str(), description };
     ProxyError::Bearer(Box::new(challenged), "insufficient_scope")
 }
 
@@ -470,8 +504,19 @@ fn step_up(call: &Call<'_>, missing: &StepUp) -> ProxyError {
 struct Refused {
     error: ProxyError,
     /// Who asked, if that was known already.
-    token: Option<Arc<VerifiedToken>>,
+    token: Option<CallerToken>,
     unread: Option<body::Unread>,
+}
+
+/// PROX-5
+fn is_taken(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::GET | Method::DELETE)
+}
+
+/// The one token of a request.
+fn presented(parts: &http::request::Parts) -> Result<&str, BearerProblem> {
+    let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
+    bearer::credentials(headers, parts.uri.query())
 }
 
 /// What a refused caller is told.

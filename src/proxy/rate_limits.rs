@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::caller::CallerToken;
 use super::error::ProxyError;
 use crate::config::model::{RateLimit, RateLimitBy, Route};
 use crate::domain::{Caller, SlidingWindow, UnixTime};
-use crate::keys::VerifiedToken;
 
 /// The windows of the policies that several routes may name, while routes are prepared.
 #[derive(Default)]
@@ -37,11 +37,11 @@ impl RateLimits {
     ///
     /// # Errors
     /// [`ProxyError::RateLimited`] by the first limit that is spent; those before it have counted it.
-    pub fn take(&self, token: Option<&VerifiedToken>, peer: Option<IpAddr>, now: UnixTime) -> Result<(), ProxyError> {
+    pub fn take(&self, token: Option<&CallerToken>, peer: Option<IpAddr>, now: UnixTime) -> Result<(), ProxyError> {
         for (limit, window) in &self.0 {
             let taken = match limit.by {
-                RateLimitBy::User => window.take(&token.map(|token| &token.subject), now),
-                RateLimitBy::Client => window.take(&token.map(|token| &token.client), now),
+                RateLimitBy::User => window.take(&token.map(CallerToken::subject), now),
+                RateLimitBy::Client => window.take(&token.map(CallerToken::client), now),
                 RateLimitBy::Address => window.take(&peer.map(Caller::from), now),
                 RateLimitBy::All => window.take(&(), now),
             };

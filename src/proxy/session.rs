@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
+use super::caller::CallerToken;
 use super::error::ProxyError;
 use super::route::ProxyRoute;
 use crate::crypto::{Sealer, base64url, base64url_decode};
 use crate::domain::Random;
-use crate::keys::VerifiedToken;
 use crate::mcp::SESSION_ID;
 
 /// More than any upstream's id comes to, sealed.
@@ -37,7 +37,7 @@ impl SessionBinding {
     pub fn open_in(
         &self,
         headers: &mut HeaderMap,
-        token: Option<&VerifiedToken>,
+        token: Option<&CallerToken>,
         to: &ProxyRoute,
     ) -> Result<Option<usize>, ProxyError> {
         let mut presented = headers.get_all(SESSION_ID).iter();
@@ -61,7 +61,7 @@ impl SessionBinding {
     }
 
     /// Replaces the upstream's id by an envelope for this caller; `address` is which of the route's gave it.
-    pub fn seal_in(&self, headers: &mut HeaderMap, token: Option<&VerifiedToken>, to: &ProxyRoute, address: usize) {
+    pub fn seal_in(&self, headers: &mut HeaderMap, token: Option<&CallerToken>, to: &ProxyRoute, address: usize) {
         let Some(id) = headers.get(SESSION_ID) else { return };
         let sealed = [to.upstream.name_of(address).as_bytes(), &[SEPARATOR], id.as_bytes()].concat();
         let envelope = base64url(&self.sealer.seal(&place(token, to), &sealed, &*self.random));
@@ -73,8 +73,8 @@ impl SessionBinding {
 }
 
 /// Where an envelope opens: for one person, client, route and upstream. JSON keeps the parts apart.
-fn place(token: Option<&VerifiedToken>, to: &ProxyRoute) -> String {
-    let caller = token.map(|token| (token.subject.as_str(), token.client.as_str()));
+fn place(token: Option<&CallerToken>, to: &ProxyRoute) -> String {
+    let caller = token.map(|token| (token.subject().as_str(), token.client().as_str()));
     let upstream = to.route.proxy.upstream.origin().ascii_serialization();
     serde_json::json!(["session", caller, to.route.path, upstream]).to_string()
 }

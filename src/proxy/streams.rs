@@ -6,13 +6,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::caller::CallerToken;
 use super::error::ProxyError;
-use crate::domain::{Caller, GrantId, NoPlace, Place, Places};
+use crate::domain::{Caller, ClientId, GrantId, NoPlace, Place, Places, SubjectId};
 
 /// Whom an open call belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StreamHolder {
     Grant(GrantId),
+    /// In direct mode, where there are no grants.
+    Person(SubjectId, ClientId),
     /// On public routes.
     Caller(Caller),
 }
@@ -41,9 +44,9 @@ impl Streams {
         Self { open, shares }
     }
 
-    pub(super) fn take(&self, grant: Option<&GrantId>, peer: Option<IpAddr>) -> Result<StreamPlace, ProxyError> {
-        let holder = self.shares.as_ref().and_then(|shares| match (grant, peer) {
-            (Some(grant), _) => Some((StreamHolder::Grant(grant.clone()), shares.grant)),
+    pub(super) fn take(&self, token: Option<&CallerToken>, peer: Option<IpAddr>) -> Result<StreamPlace, ProxyError> {
+        let holder = self.shares.as_ref().and_then(|shares| match (token, peer) {
+            (Some(token), _) => Some((token.holder(), shares.grant)),
             (None, Some(peer)) => Some((StreamHolder::Caller(peer.into()), shares.caller)),
             (None, None) => None,
         });

@@ -9,15 +9,15 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::documents::StoredDocuments;
 use super::settings::Settings;
-use crate::authorization::{AuthorizationServer, Budgets, Clients, DerivationKeys, LoginSessions};
-use crate::config::model::{GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
+use crate::authorization::{AuthorizationServer, Budgets, Clients, DelegatedServer, DerivationKeys, LoginSessions};
+use crate::config::model::{DirectPolicy, GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
-use crate::identity::IdentityProvider;
 use crate::identity::dev::DevLogin;
 use crate::identity::id_jag::TrustedIssuers;
 use crate::identity::oidc::Oidc;
 use crate::identity::workos::WorkOs;
+use crate::identity::{AuthKit, IdentityProvider};
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
@@ -151,6 +151,10 @@ impl Assembly {
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             proxy: self.proxy(&config),
+            direct: config
+                .direct
+                .clone()
+                .map(|policy| DelegatedServer::new(policy, &self.outbound, Arc::clone(&self.clock))),
             config,
             authorization,
             development,
@@ -245,7 +249,9 @@ impl Assembly {
             streams: Arc::clone(&self.streams),
             metrics: Arc::clone(&self.metrics),
         };
-        Proxy::new(config, parts)
+        let authkit =
+            |direct: &DirectPolicy| Arc::new(AuthKit::new(&direct.authkit, self.outbound.trusted_client().clone()));
+        Proxy::new(config, parts).direct(config.direct.as_ref().map(authkit))
     }
 
     /// Makes a gateway the present one.

@@ -88,6 +88,13 @@ pub async fn run(
     }
     drop(listener);
     spawn_background(&assembly, &tasks, &shutdown);
+    let gateway = shared.load_full();
+    // A fault of the set-up there is told at once, not to the first person who comes.
+    tasks.spawn(async move {
+        if let Some(server) = &gateway.direct {
+            server.metadata().await;
+        }
+    });
     if let Some(certificate) = &certificate {
         tasks.spawn(Arc::clone(certificate).follow(LOOK_EVERY, shutdown.clone()));
     }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::origin::Origins;
-use crate::authorization::AuthorizationServer;
+use crate::authorization::{AuthorizationServer, DelegatedServer};
 use crate::config::model::GatewayConfig;
 use crate::domain::Random;
 use crate::identity::dev::DevLogin;
@@ -26,8 +26,10 @@ pub struct Gateway {
     pub base_path: String,
     pub store: Store,
     pub keys: Arc<Keys>,
-    /// Absent when every route is public.
+    /// Absent when every route is public, and in direct mode.
     pub authorization: Option<AuthorizationServer>,
+    /// In direct mode, who stands in its place.
+    pub direct: Option<DelegatedServer>,
     pub proxy: Proxy,
     pub development: Option<Development>,
     pub random: Arc<dyn Random>,

@@ -10,8 +10,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admission::Context;
 use super::endpoints::{
-    account, authorize, callback, consent, dev_login, discovery, health, introspect, landing, logout, mcp, metrics,
-    register, revoke, token,
+    account, authorize, callback, consent, delegated, dev_login, discovery, health, introspect, landing, logout, mcp,
+    metrics, register, revoke, token,
 };
 use super::gateway::SharedGateway;
 use super::{counting, respond};
@@ -26,7 +26,8 @@ pub(super) fn router(shared: &SharedGateway) -> Router {
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
-    table = if base.is_empty() { table.merge(authorization_table()) } else { table.nest(&base, authorization_table()) };
+    let endpoints = authorization_table().route_layer(middleware::from_fn(delegated::guard));
+    table = if base.is_empty() { table.merge(endpoints) } else { table.nest(&base, endpoints) };
     table.merge(alias_table()).route_layer(middleware::from_fn(counting::count)).fallback(any(mcp::below))
 }
 
@@ -84,7 +85,10 @@ fn alias_table() -> Router {
         .route("/register", post(register::post))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&[Method::POST]));
-    pages.merge(endpoints).route_layer(middleware::from_fn(aliases_are_on))
+    pages
+        .merge(endpoints)
+        .route_layer(middleware::from_fn(aliases_are_on))
+        .route_layer(middleware::from_fn(delegated::guard))
 }
 
 async fn aliases_are_on(context: Context, request: Request, next: Next) -> Response {

@@ -55,12 +55,7 @@ fn in_dev_one_credential_without_the_other_is_an_error() {
 fn problems_name_their_flag() {
     let mut flags = flags(Some("sk_private"), None, &["a=ftp://x", "b", "a b=https://x", "c=https://x", "c=https://y"]);
     flags.workos_api_url = Some("http://example.com".to_owned());
-    flags.authkit_domain = Some("x.authkit.app".to_owned());
     assert_snapshot!(report(&flags, Mode::Serve), @r#"
-    error: `mcp-authkit-inbound` is not supported yet in this version
-     --> --authkit-domain
-      = help: use `--workos-client-id` and `--workos-client-secret`
-
     error: `clientId` holds an API key: `clientId` and `clientSecret` are probably swapped
      --> --workos-client-id
       = help: it looks like `client_01KC6057N3C66XJAXZ65YHAC72`; the WorkOS dashboard shows it under API Keys
@@ -89,7 +84,7 @@ fn problems_name_their_flag() {
      --> --server c
       = help: each has a slug of its own
 
-    8 problems in the configuration
+    7 problems in the configuration
     "#);
 }
 
@@ -109,4 +104,26 @@ fn dev_starts_without_a_folder_and_without_a_server() {
     let loaded = from_flags(&Flags::default(), Mode::Dev).unwrap();
     assert!(matches!(loaded.config.login.unwrap().provider, LoginProvider::Development));
     assert!(loaded.config.routes.is_empty());
+}
+
+#[test]
+fn a_domain_of_authkit_means_direct_mode() {
+    let mut flags = flags(Some("client_1"), Some("sk_1"), &["linear=https://mcp.linear.app/mcp"]);
+    flags.authkit_domain = Some("name".to_owned());
+    let config = from_flags(&flags, Mode::Serve).unwrap().config;
+    let direct = config.direct.unwrap();
+    assert_eq!(direct.authkit.issuer, "https://name.authkit.app");
+    assert_eq!(direct.authkit.client_id.as_deref(), Some("client_1"));
+    assert!(direct.authkit.api.is_some() && config.login.is_none());
+
+    (flags.workos_client_id, flags.workos_client_secret) = (None, None);
+    assert!(from_flags(&flags, Mode::Serve).unwrap().config.direct.unwrap().authkit.api.is_none());
+    flags.authkit_domain = Some("https://x.authkit.app/y".to_owned());
+    assert_snapshot!(report(&flags, Mode::Serve), @r#"
+    error: `authkitDomain` must not have a path, a query or a fragment
+     --> --authkit-domain
+      = help: such as `name.authkit.app`, `auth.example.com` or `https://auth.example.com`; the WorkOS dashboard shows it under Domains
+
+    1 problem in the configuration
+    "#);
 }

@@ -2,7 +2,7 @@
 
 use doorward::config::{policies_schema, routes_schema};
 
-/// Every option of gateway.md §3 and §6.1 to §6.3.
+/// Every option of gateway.md §3 and §6.1 to §6.3 and §7.
 const POLICY_OPTIONS: &[&str] = &[
     "name",
     "policyType",
@@ -63,6 +63,14 @@ const POLICY_OPTIONS: &[&str] = &[
     "region",
     "customDomain",
     "jwksUrl",
+    "authkitDomain",
+    "mode",
+    "apiKey",
+    "requiredScopes",
+    "scopesSupported",
+    "resourceName",
+    "docsUrl",
+    "verifyJwt",
     "expectedClientIds",
     "subjectMapping",
     "gateway",

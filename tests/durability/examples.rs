@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::process::{Process, http};
 
 /// What the names of credentials at an identity provider end with.
-const CREDENTIALS: [&str; 3] = ["_CLIENT_ID", "_CLIENT_SECRET", "_PRIVATE_KEY"];
+const CREDENTIALS: [&str; 4] = ["_CLIENT_ID", "_CLIENT_SECRET", "_PRIVATE_KEY", "AUTHKIT_DOMAIN"];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use doorward::config::SigningAlg;
 use doorward::crypto::{KeyMaterial, Sealer, base64url_decode};
-use doorward::domain::{ClientId, Clock as _, GrantId, Person, SystemRandom};
+use doorward::domain::{ClientId, Clock as _, Person, SystemRandom};
 use doorward::keys::rotation::{self, Rotated};
 use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, AssertedCall, AssertionIssuer, KeysError, reseal};
 use doorward::oauth::scope::ScopeSet;
@@ -121,8 +121,8 @@ async fn a_copy_of_the_keys_that_is_five_minutes_old_verifies_every_assertion() 
     let issuer = AssertionIssuer::new(Arc::clone(&gateway.assembly.keys));
     let person = json!({ "id": "usr_1", "provider": "https://idp.example", "subject": "user_1" });
     let person: Person = serde_json::from_value(person).unwrap();
-    let (client, grant, scope) = (ClientId::new("dcr_1"), GrantId::new("grt_1"), ScopeSet::default());
-    let call = AssertedCall { issuer: "i", audience: "a", client: &client, scope: &scope, grant: &grant, jti: "1" };
+    let (client, scope) = (ClientId::new("dcr_1"), ScopeSet::default());
+    let call = AssertedCall { issuer: "i", audience: "a", client: &client, scope: &scope, session: "grt_1", jti: "1" };
     let (mut copies, mut signers) = (Vec::new(), BTreeSet::new());
     for _ in 0..30 {
         // An operator in a hurry, whom the gateway holds back.

@@ -4,6 +4,8 @@
 
 #[path = "../support/fake_asserting_idp.rs"]
 mod fake_asserting_idp;
+#[path = "../support/fake_authkit.rs"]
+mod fake_authkit;
 #[path = "../support/fake_oidc.rs"]
 mod fake_oidc;
 #[path = "../support/fake_workos.rs"]
@@ -21,6 +23,7 @@ mod assertion_subjects;
 mod assertions;
 mod attacks;
 mod audit;
+mod authkit;
 mod authorize;
 mod challenge;
 mod client_authentication;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use doorward::config::SigningAlg;
 use doorward::demo::DemoServer;
-use doorward::domain::{ClientId, GrantId, UnixTime};
+use doorward::domain::{ClientId, UnixTime};
 use doorward::keys::{AssertedCall, AssertionIssuer, AssertionVerifier, Keys};
 use doorward::oauth::scope::ScopeSet;
 use rmcp::model::{CallToolRequestParams, ProgressNotificationParam, ProtocolVersion};
@@ -87,7 +87,7 @@ async fn the_demo_refuses_whoever_does_not_come_through_its_gateway() {
             audience,
             client: &ClientId::new("dcr_1"),
             scope: &ScopeSet::default(),
-            grant: &GrantId::new("grt_1"),
+            session: "grt_1",
             jti: "1",
         };
         Some(AssertionIssuer::new(Arc::clone(keys)).issue(&person, call, UnixTime(now)).unwrap())

@@ -17,7 +17,8 @@ pub(super) fn session(claims: &Map<String, Value>) -> Option<String> {
     text(claims, "sid").or_else(|| text(claims, "sub"))
 }
 
-/// `issuer` is who says it.
+/// The person whom `issuer` calls `sub`. Roles, groups and permissions stand at `paths`, and the rest where the provider's
+/// `profile` says.
 pub(in crate::identity) fn of_claims(
     claims: &Map<String, Value>,
     issuer: &str,

@@ -61,6 +61,9 @@ fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Resul
                 form.append_pair("client_id", client_id).append_pair("client_secret", secret.expose_secret());
             }
         },
+        OidcCredential::None => {
+            form.append_pair("client_id", client_id);
+        }
         OidcCredential::PrivateKey(key) => {
             let jti = random_id("", &*oidc.random);
             let assertion = assertion(key, client_id, endpoints.token.as_str(), &jti, login.now)?;

@@ -1,12 +1,13 @@
 //! `/.well-known/…`: protected-resource metadata (RFC 9728), authorization-server metadata (RFC 8414) in all
-//! its forms, and the keys. Answered from configuration alone: no provider and no upstream is asked (DISC-21).
+//! its forms, and the keys. Answered from configuration alone: no provider and no upstream is asked (DISC-21), but in
+//! direct mode, where AuthKit's own document is passed on, or what is known of it.
 
 use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, http::StatusCode};
 use serde::Serialize;
 
-use crate::authorization::AuthorizationServer;
+use crate::authorization::DelegatedServer;
 use crate::config::model::Route;
 use crate::oauth::metadata::{AuthorizationServerMetadata, Issuer, OpenIdConfiguration, ProtectedResourceMetadata};
 use crate::web::admission::Context;
@@ -18,17 +19,14 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The root form: answers when it is clear which route is meant (DISC-5).
 pub async fn protected_resource(context: Context) -> Response {
-    let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
-    let mut routes = server.protected_routes();
-    let route = match (routes.next(), routes.next(), &server.options().default_route) {
+    let mut routes = context.gateway.config.protected_routes();
+    let default = context.gateway.authorization.as_ref().and_then(|server| server.options().default_route.as_deref());
+    let route = match (routes.next(), routes.next(), default) {
         (Some(only), None, _) => Some(only),
-        (Some(_), Some(_), Some(default)) => server.route(default),
+        (Some(_), Some(_), Some(default)) => context.gateway.config.protected_route(default),
         _ => None,
     };
-    match route {
-        Some(route) => resource(&context, server, route),
-        None => respond::not_found(&context),
-    }
+    resource(&context, route)
 }
 
 pub async fn protected_resource_at(context: Context, Named(route): Named) -> Response {
@@ -37,43 +35,58 @@ pub async fn protected_resource_at(context: Context, Named(route): Named) -> Res
 
 /// The metadata of the route at a path (DISC-1, DISC-2, DISC-4).
 pub fn protected_resource_of(context: &Context, path: &str) -> Response {
-    let Some(server) = &context.gateway.authorization else { return respond::not_found(context) };
-    match server.route(path) {
-        Some(route) => resource(context, server, route),
-        None => respond::not_found(context),
+    resource(context, context.gateway.config.protected_route(path))
+}
+
+fn resource(context: &Context, route: Option<&Route>) -> Response {
+    match (route, &context.gateway.authorization, &context.gateway.direct) {
+        (Some(route), Some(server), _) => document(&ProtectedResourceMetadata::of(
+            &context.origin,
+            &route.path,
+            route.display_name(),
+            &context.origin,
+            &server.needed_scopes(route),
+        )),
+        (Some(route), None, Some(server)) => document(&server.resource(&context.origin, route)),
+        _ => respond::not_found(context),
     }
 }
 
-fn resource(context: &Context, server: &AuthorizationServer, route: &Route) -> Response {
-    let needed = server.needed_scopes(route);
-    document(&ProtectedResourceMetadata::of(
-        &context.origin,
-        &route.path,
-        route.display_name(),
-        &context.origin,
-        &needed,
-    ))
-}
-
 pub async fn authorization_server(context: Context) -> Response {
-    metadata(&context, None, |issuer| document(&AuthorizationServerMetadata::of(issuer)))
+    authorization_server_of(&context, None).await
 }
 
 pub async fn authorization_server_at(context: Context, Named(route): Named) -> Response {
-    metadata(&context, Some(&format!("/{route}")), |issuer| document(&AuthorizationServerMetadata::of(issuer)))
+    authorization_server_of(&context, Some(&format!("/{route}"))).await
+}
+
+async fn authorization_server_of(context: &Context, route: Option<&str>) -> Response {
+    match delegated(context, route) {
+        Some(server) => document(&*server.metadata().await),
+        None => metadata(context, route, |issuer| document(&AuthorizationServerMetadata::of(issuer))),
+    }
 }
 
 pub async fn openid_configuration(context: Context) -> Response {
-    metadata(&context, None, |issuer| document(&OpenIdConfiguration::of(issuer)))
+    openid_configuration_of(&context, None).await
 }
 
 pub async fn openid_configuration_at(context: Context, Named(route): Named) -> Response {
-    openid_configuration_of(&context, &format!("/{route}"))
+    openid_configuration_of(&context, Some(&format!("/{route}"))).await
 }
 
-/// The same document below a route's own path (DISC-8).
-pub fn openid_configuration_of(context: &Context, path: &str) -> Response {
-    metadata(context, Some(path), |issuer| document(&OpenIdConfiguration::of(issuer)))
+/// The document of the origin, or of a route at its path, which may stand below that path too (DISC-8).
+pub async fn openid_configuration_of(context: &Context, route: Option<&str>) -> Response {
+    match delegated(context, route) {
+        Some(server) => document(&*server.openid_configuration().await),
+        None => metadata(context, route, |issuer| document(&OpenIdConfiguration::of(issuer))),
+    }
+}
+
+/// AuthKit, in direct mode: what is told of it is the same for every route that there is.
+fn delegated<'c>(context: &'c Context, route: Option<&str>) -> Option<&'c DelegatedServer> {
+    let known = route.is_none_or(|path| context.gateway.config.protected_route(path).is_some());
+    context.gateway.direct.as_ref().filter(|_| known)
 }
 
 fn metadata(context: &Context, route: Option<&str>, write: impl Fn(&Issuer<'_>) -> Response) -> Response {

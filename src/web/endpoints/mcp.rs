@@ -16,7 +16,7 @@ pub async fn below(context: Context, request: Request) -> Response {
     let path = request.uri().path();
     let document = match (path.strip_suffix(PROTECTED_RESOURCE_SUFFIX), path.strip_suffix(OPENID_SUFFIX)) {
         (Some(route), _) => discovery::protected_resource_of(&context, route),
-        (_, Some(route)) => discovery::openid_configuration_of(&context, route),
+        (_, Some(route)) => discovery::openid_configuration_of(&context, Some(route)).await,
         _ => {
             context.gateway.metrics.endpoints.answered("unknown path", StatusCode::NOT_FOUND);
             return respond::not_found(&context);

@@ -4,6 +4,7 @@ pub mod account;
 pub mod authorize;
 pub mod callback;
 pub mod consent;
+pub mod delegated;
 pub mod dev_login;
 pub mod discovery;
 pub mod health;
