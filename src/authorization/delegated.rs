@@ -42,12 +42,7 @@ impl DelegatedServer {
     #[must_use]
     pub fn resource(&self, origin: &str, route: &Route) -> ProtectedResourceMetadata {
         let scopes = self.policy.scopes_supported.union(&self.policy.required_scopes).union(&route.required_scopes);
-        let described = &self.policy.resource;
-        let name = described.name.as_deref().unwrap_or_else(|| route.display_name());
-        ProtectedResourceMetadata {
-            resource_documentation: described.documentation.as_ref().map(ToString::to_string),
-            ..ProtectedResourceMetadata::of(origin, &route.path, name, self.issuer(), &scopes)
-        }
+        super::describe(&self.policy.resource, origin, route, self.issuer(), &scopes)
     }
 
     /// AuthKit's metadata as AuthKit serves them, as long as they can be had.

@@ -42,12 +42,13 @@ pub use register::{ManagementError, RegisterError, Registered};
 pub use revoke::RevokeError;
 pub use token::{TokenFailure, TokenRequest};
 
-use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, Route};
+use crate::config::model::{GatewayConfig, GatewayOptions, LoginPolicy, ResourceDescription, Route};
 use crate::crypto::Secret;
 use crate::domain::{Clock, Grant, GrantId, Random, UnixTime};
 use crate::identity::IdentityProvider;
 use crate::identity::id_jag::TrustedIssuers;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
+use crate::oauth::metadata::ProtectedResourceMetadata;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
 use crate::telemetry::metrics::SignInMetrics;
@@ -101,6 +102,12 @@ impl AuthorizationServer {
         self.scopes.needed(&route.required_scopes)
     }
 
+    /// The metadata of a route at `origin`, which is where its tokens come from (DISC-3).
+    #[must_use]
+    pub fn resource(&self, origin: &str, route: &Route) -> ProtectedResourceMetadata {
+        describe(&self.policy.resource, origin, route, origin, &self.needed_scopes(route))
+    }
+
     /// Whether there is anybody who may introspect tokens (REV-7).
     #[must_use]
     pub fn may_be_introspected(&self) -> bool {
@@ -136,6 +143,21 @@ impl AuthorizationServer {
     async fn audit_soon(&self, record: AuditRecord<'_>) {
         log_audit(&record);
         with_request(record, async |record| self.store.record_soon(&record).await).await;
+    }
+}
+
+/// The metadata of a route whose tokens come from `server` (RFC 9728 §2).
+fn describe(
+    described: &ResourceDescription,
+    origin: &str,
+    route: &Route,
+    server: &str,
+    scopes: &ScopeSet,
+) -> ProtectedResourceMetadata {
+    let name = described.name.as_deref().unwrap_or_else(|| route.display_name());
+    ProtectedResourceMetadata {
+        resource_documentation: described.documentation.as_ref().map(ToString::to_string),
+        ..ProtectedResourceMetadata::of(origin, &route.path, name, server, scopes)
     }
 }
 

@@ -172,7 +172,7 @@ fn greet(addresses: &[SocketAddr], config: &GatewayConfig, auto_approve: bool) {
     let origin = format!("http://localhost:{port}");
     let login = match config.login.as_ref().map(|login| &login.provider) {
         Some(LoginProvider::WorkOs(_)) => "WorkOS",
-        Some(LoginProvider::Oidc(options)) => &options.display_name,
+        Some(LoginProvider::Oidc(options) | LoginProvider::AuthKit(options)) => &options.display_name,
         Some(LoginProvider::Development) => "the development login (no credentials are set)",
         None if config.direct.is_some() => "AuthKit (clients sign in there)",
         None => "none, every route is public",

@@ -111,6 +111,7 @@ fn open_sign_up(login: &LoginPolicy) -> Option<&str> {
                 options.organization_id.is_some() || matches!(options.selector, WorkOsSelector::Connection(_));
             (!limited).then_some(AUTHKIT)
         }
+        LoginProvider::AuthKit(_) => Some(AUTHKIT),
         LoginProvider::Oidc(options) => options.profile.open_sign_up.then_some(options.display_name.as_str()),
         LoginProvider::Development => None,
     }

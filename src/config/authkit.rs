@@ -104,6 +104,9 @@ pub(super) fn direct(
                 .help("leave it out, or set `mode` to `preregistered`");
         }
     }
+    if let Some(key) = &raw.api_key {
+        check_client_secret("apiKey", key, &node.find(&["apiKey"]), problems);
+    }
     let audience = audience(raw, node, problems, notes);
     let api = api(raw, node, problems);
     let required_scopes = scopes(&raw.required_scopes, "requiredScopes", node, problems);
@@ -111,11 +114,10 @@ pub(super) fn direct(
         Some(names) => scopes(names, "scopesSupported", node, problems),
         None => SCOPES.into_iter().map(str::to_owned).collect(),
     };
-    let resource = resource(raw, node, problems);
     Some(DirectPolicy {
         name: name.to_owned(),
         authkit: AuthKitOptions { issuer: issuer?, client_id: raw.client_id.clone(), audience, api: api? },
-        resource,
+        resource: resource(raw),
         required_scopes,
         scopes_supported,
     })
@@ -148,6 +150,11 @@ pub(super) fn preregistered(raw: &raw::AuthKit, node: &Node, problems: &mut Prob
         problems
             .add("value", node.find(&["scope"]).place, "`scope` lacks `openid`, without which there is no ID token")
             .help("the default is `openid profile email`");
+    }
+    if raw.api_key.as_deref().is_some_and(|secret| secret.trim().is_empty()) {
+        problems
+            .add("value", node.find(&["apiKey"]).place, "the secret is empty")
+            .help("the application's secret; or leave it out, and PKCE alone proves the gateway");
     }
     let credential = match &raw.api_key {
         Some(key) => OidcCredential::Secret { secret: SecretString::from(key.clone()), way: Some(SecretWay::Post) },
@@ -183,9 +190,7 @@ fn common(raw: &raw::AuthKit, node: &Node, problems: &mut Problems) -> Option<St
     if let Some(id) = &raw.client_id {
         check_client_id(id, &node.find(&["clientId"]), problems);
     }
-    if let Some(key) = &raw.api_key {
-        check_client_secret("apiKey", key, &node.find(&["apiKey"]), problems);
-    }
+    check_resource(raw, node, problems);
     let text = raw.authkit_domain.as_deref()?;
     match domain(text) {
         Ok(issuer) => Some(issuer),
@@ -266,20 +271,24 @@ fn scopes(names: &[String], key: &str, node: &Node, problems: &mut Problems) -> 
     names.iter().cloned().collect()
 }
 
-fn resource(raw: &raw::AuthKit, node: &Node, problems: &mut Problems) -> ResourceDescription {
+/// How the routes are described. Both modes check it.
+pub(super) fn resource(raw: &raw::AuthKit) -> ResourceDescription {
+    ResourceDescription { name: raw.resource_name.clone(), documentation: documentation(raw) }
+}
+
+fn documentation(raw: &raw::AuthKit) -> Option<Url> {
+    raw.docs_url.as_deref().and_then(|text| Url::parse(text).ok()).filter(is_https_or_loopback)
+}
+
+fn check_resource(raw: &raw::AuthKit, node: &Node, problems: &mut Problems) {
     if raw.resource_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
         problems
             .add("value", node.find(&["resourceName"]).place, "`resourceName` is empty")
             .help("leave it out, and each route is called by its `summary`");
     }
-    let documentation = raw.docs_url.as_deref().and_then(|text| {
-        let url = Url::parse(text).ok().filter(is_https_or_loopback);
-        if url.is_none() {
-            problems
-                .add("value", node.find(&["docsUrl"]).place, "`docsUrl` must be an https URL, or http on loopback")
-                .help("such as `https://docs.example.com/mcp`");
-        }
-        url
-    });
-    ResourceDescription { name: raw.resource_name.clone(), documentation }
+    if raw.docs_url.is_some() && documentation(raw).is_none() {
+        problems
+            .add("value", node.find(&["docsUrl"]).place, "`docsUrl` must be an https URL, or http on loopback")
+            .help("such as `https://docs.example.com/mcp`");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::diagnostic::Problems;
 use super::document::{Kind, Node};
-use super::model::{BrowserLogin, DirectPolicy, LoginPolicy, LoginProvider};
+use super::model::{BrowserLogin, DirectPolicy, LoginPolicy, LoginProvider, ResourceDescription};
 use super::policies::{AUTHKIT, OIDC};
 use super::routes::Known;
 use super::{Mode, authkit, gateway, id_jag, oidc, providers, raw, workos};
@@ -135,7 +135,7 @@ impl Login {
                 ("AuthKit", None)
             }
             LoginOptions::AuthKit(raw) => {
-                ("AuthKit", authkit::preregistered(raw, &self.node, problems).map(LoginProvider::Oidc))
+                ("AuthKit", authkit::preregistered(raw, &self.node, problems).map(LoginProvider::AuthKit))
             }
             LoginOptions::Oidc(raw) => {
                 ("the identity provider", oidc::resolve(raw, &self.node, problems).map(LoginProvider::Oidc))
@@ -166,6 +166,10 @@ impl Login {
             browser_login: raw.browser_login(),
             trusted_issuers,
             gateway,
+            resource: match raw {
+                LoginOptions::AuthKit(raw) => authkit::resource(raw),
+                _ => ResourceDescription::default(),
+            },
         })
     }
 }

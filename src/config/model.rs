@@ -61,13 +61,15 @@ pub struct LoginPolicy {
     /// Whose identity assertions count (EXT-2). Empty: nobody's.
     pub trusted_issuers: Vec<TrustedIssuer>,
     pub gateway: GatewayOptions,
+    pub resource: ResourceDescription,
 }
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum LoginProvider {
     WorkOs(WorkOsOptions),
     Oidc(OidcOptions),
+    /// AuthKit, of which the gateway is one OAuth application.
+    AuthKit(OidcOptions),
     /// The development login; only `dev` ever sets it.
     Development,
 }

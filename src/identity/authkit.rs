@@ -5,6 +5,7 @@
 //! Must not issue anything: in direct mode the gateway is a protected resource and nothing else.
 
 mod claims;
+mod login;
 mod users;
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::crypto::{SecretHash, sha256};
 use crate::domain::{ClientId, Person, UnixTime};
 use crate::oauth::scope::ScopeSet;
 use users::Users;
+
+pub use login::AuthKitApplication;
 
 /// Verified tokens that are remembered.
 const CACHED_TOKENS: u64 = 10_000;
@@ -173,6 +176,7 @@ impl AuthKit {
                 TokenFault::KeysUnavailable(cause) => DirectRefusal::KeysUnavailable(cause),
                 other => DirectRefusal::Foreign(other),
             })?;
+        self.check_issuer(&claims)?;
         let verified = Arc::new(claims::read(&claims, &self.issuer, now)?);
         self.cache.insert(hash, Checked { token: Arc::clone(&verified), at: now });
         Ok(verified)

@@ -15,7 +15,7 @@ mod workos_error;
 mod workos_session;
 mod workos_token;
 
-pub use authkit::{AuthKit, DirectRefusal, DirectToken};
+pub use authkit::{AuthKit, AuthKitApplication, DirectRefusal, DirectToken};
 pub use dev::DevLogin;
 pub use oidc::Oidc;
 pub use workos::WorkOs;
@@ -239,6 +239,11 @@ pub enum SetUpFault {
     EnvironmentMismatch,
     #[error("the provider does not know the client id: check the option `clientId`")]
     UnknownClient,
+    #[error(
+        "AuthKit knows no OAuth application {client_id} (application_not_found): the option `clientId` must be that of an \
+         application (WorkOS dashboard, Connect, Applications), not the environment's"
+    )]
+    UnknownApplication { client_id: String },
     #[error("the provider's metadata cannot be used: {0}")]
     Metadata(String),
 }

@@ -10,14 +10,14 @@ use rustls::pki_types::pem::PemObject as _;
 use super::documents::StoredDocuments;
 use super::settings::Settings;
 use crate::authorization::{AuthorizationServer, Budgets, Clients, DelegatedServer, DerivationKeys, LoginSessions};
-use crate::config::model::{DirectPolicy, GatewayConfig, LoginPolicy, LoginProvider, SigningAlg};
+use crate::config::model::{DirectPolicy, GatewayConfig, LoginPolicy, LoginProvider, OidcOptions, SigningAlg};
 use crate::crypto::Sealer;
 use crate::domain::{Clock, Random, SystemClock, SystemRandom};
 use crate::identity::dev::DevLogin;
 use crate::identity::id_jag::TrustedIssuers;
 use crate::identity::oidc::Oidc;
 use crate::identity::workos::WorkOs;
-use crate::identity::{AuthKit, IdentityProvider};
+use crate::identity::{AuthKit, AuthKitApplication, IdentityProvider};
 use crate::keys::{AccessTokenIssuer, Keys, KeysError, REMEMBERED, Revocations};
 use crate::oauth::scope::ScopeCatalog;
 use crate::outbound::{ClientDocuments, DocumentPolicy, Outbound, OutboundError, OutboundSettings};
@@ -179,13 +179,12 @@ impl Assembly {
             (LoginProvider::Development, None) => {
                 Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone()))
             }
-            (LoginProvider::Oidc(options), _) => Arc::new(Oidc::new(
-                options.clone(),
-                policy.scope.clone(),
-                &policy.browser_login,
+            (LoginProvider::Oidc(options), _) => Arc::new(self.oidc(options, &policy)),
+            (LoginProvider::AuthKit(options), _) => Arc::new(AuthKitApplication::new(
+                self.oidc(options, &policy),
+                options.client_id.clone(),
                 self.outbound.trusted_client().clone(),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.random),
+                policy.browser_login.remote_timeout,
             )),
             (LoginProvider::WorkOs(options), _) => Arc::new(WorkOs::new(
                 options.clone(),
@@ -234,6 +233,17 @@ impl Assembly {
             metrics: self.metrics.sign_in.clone(),
             policy,
         }
+    }
+
+    fn oidc(&self, options: &OidcOptions, policy: &LoginPolicy) -> Oidc {
+        Oidc::new(
+            options.clone(),
+            policy.scope.clone(),
+            &policy.browser_login,
+            self.outbound.trusted_client().clone(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.random),
+        )
     }
 
     fn proxy(&self, config: &GatewayConfig) -> Proxy {

@@ -1,6 +1,6 @@
 //! `mcp-authkit-inbound` (gateway.md §7).
 
-use doorward::config::model::{AuthKitAudience, DirectPolicy};
+use doorward::config::model::{AuthKitAudience, DirectPolicy, LoginPolicy, OidcCredential, SecretWay};
 use doorward::config::{LoginProvider, Mode};
 use insta::assert_snapshot;
 use rstest::rstest;
@@ -300,5 +300,85 @@ fn check_says_that_whoever_can_sign_in_may_call() {
     assert_snapshot!(folder(r#""authkitDomain": "name""#).report(&[], Mode::Check), @r#"
     valid
     whoever can sign in to the AuthKit environment may use /mcp/a: where it lets anyone sign up, add an access policy (`mcp-access-inbound`)
+    "#);
+}
+
+fn preregistered(options: &str) -> LoginPolicy {
+    let options = format!(r#""authkitDomain": "name", "mode": "preregistered", {options}"#);
+    let loaded = folder(&options).load(&[("KEY", "1eaaf7a47948")], Mode::Serve);
+    let config = loaded.unwrap_or_else(|problems| panic!("{}", problems.to_text())).config;
+    assert!(config.direct.is_none());
+    config.login.unwrap()
+}
+
+// IDP-8, IDP-9
+#[test]
+fn preregistered_is_a_login_with_authkit_s_oauth_endpoints() {
+    let policy =
+        preregistered(r#""clientId": "client_01APP", "resourceName": "Tools", "gateway": {"dcrEnabled": false}"#);
+    assert!(policy.browser_login.pkce && !policy.gateway.dcr_enabled);
+    assert_eq!(policy.scope, "openid profile email");
+    assert_eq!(policy.resource.name.as_deref(), Some("Tools"));
+    let LoginProvider::AuthKit(options) = policy.provider else { panic!("another provider") };
+    assert_eq!((options.issuer.as_str(), options.client_id.as_str()), ("https://name.authkit.app", "client_01APP"));
+    let text = |url: Option<url::Url>| url.unwrap().to_string();
+    assert_eq!(text(options.endpoints.authorization), "https://name.authkit.app/oauth2/authorize");
+    assert_eq!(text(options.endpoints.token), "https://name.authkit.app/oauth2/token");
+    assert_eq!(text(options.endpoints.jwks), "https://name.authkit.app/oauth2/jwks");
+    assert_eq!(text(options.endpoints.userinfo), "https://name.authkit.app/oauth2/userinfo");
+    assert!(matches!(options.credential, OidcCredential::None));
+
+    let confidential = preregistered(r#""clientId": "client_01APP", "apiKey": "$env(KEY)""#);
+    let LoginProvider::AuthKit(options) = confidential.provider else { panic!("another provider") };
+    assert!(matches!(options.credential, OidcCredential::Secret { way: Some(SecretWay::Post), .. }));
+}
+
+#[test]
+fn preregistered_needs_an_application_and_takes_nothing_that_is_authkit_s_to_say() {
+    assert_snapshot!(report(r#""authkitDomain": "name", "mode": "preregistered", "apiKey": " ", "scope": "email",
+"audience": "resource", "scopesSupported": [], "requiredScopes": ["openid"]"#), @r#"
+    error: `clientId` is missing, which `preregistered` needs
+     --> config/policies.json:1:130
+      |
+    1 | {"policies": [{"name": "login", "policyType": "mcp-authkit-inbound", "handler": {"export": "McpAuthKitInboundPolicy", "options": {
+      |                                                                                                                                  ^
+      = help: the client id of an OAuth application: WorkOS dashboard, Connect, Applications
+
+    error: the secret is empty
+     --> config/policies.json:2:61
+      |
+    2 | "authkitDomain": "name", "mode": "preregistered", "apiKey": "*", "scope": "email",
+      |                                                             ^^^
+      = help: the application's secret; or leave it out, and PKCE alone proves the gateway
+
+    error: `scope` lacks `openid`, without which there is no ID token
+     --> config/policies.json:2:75
+      |
+    2 | "authkitDomain": "name", "mode": "preregistered", "apiKey": "*", "scope": "email",
+      |                                                                           ^^^^^^^
+      = help: the default is `openid profile email`
+
+    error: `audience` has no meaning with `preregistered`
+     --> config/policies.json:3:13
+      |
+    3 | "audience": "resource", "scopesSupported": [], "requiredScopes": ["openid"]
+      |             ^^^^^^^^^^
+      = help: leave it out: the gateway issues the tokens, each for one route
+
+    error: `scopesSupported` has no meaning with `preregistered`
+     --> config/policies.json:3:44
+      |
+    3 | "audience": "resource", "scopesSupported": [], "requiredScopes": ["openid"]
+      |                                            ^^
+      = help: leave it out: the gateway's own scopes stand under `gateway.scopes`, those asked of AuthKit under `scope`
+
+    error: `requiredScopes` has no meaning with `preregistered`
+     --> config/policies.json:3:66
+      |
+    3 | "audience": "resource", "scopesSupported": [], "requiredScopes": ["openid"]
+      |                                                                  ^^^^^^^^^^
+      = help: leave it out: name them under `requiredScopes` of the routes' handlers, and under `gateway.scopes`
+
+    6 problems in the configuration
     "#);
 }

@@ -14,7 +14,9 @@ use crate::{Folder, SECRET, gateway, item, loaded, policies_with, routes_with};
 fn workos(options: &str) -> WorkOsOptions {
     match loaded(options).config.login.unwrap().provider {
         LoginProvider::WorkOs(options) => options,
-        LoginProvider::Oidc(_) | LoginProvider::Development => panic!("the development login stands in outside of dev"),
+        LoginProvider::Oidc(_) | LoginProvider::AuthKit(_) | LoginProvider::Development => {
+            panic!("the development login stands in outside of dev")
+        }
     }
 }
 

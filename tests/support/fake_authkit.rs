@@ -165,6 +165,11 @@ impl FakeAuthKit {
         Self { shared, task }
     }
 
+    /// Runs until it is stopped.
+    pub async fn run(mut self) {
+        (&mut self.task).await.unwrap();
+    }
+
     fn provider(&self) -> MutexGuard<'_, Provider> {
         self.shared.lock().unwrap()
     }
@@ -189,7 +194,7 @@ impl FakeAuthKit {
         self.provider().key = SigningKey::generate();
     }
 
-    /// How often a document was fetched: `metadata`, `openid`, `jwks` or `user`.
+    /// How often something was asked for: `metadata`, `openid`, `jwks`, `user` or `authorize`.
     pub fn fetches(&self, what: &'static str) -> usize {
         self.provider().fetches.get(what).copied().unwrap_or_default()
     }
@@ -405,6 +410,7 @@ async fn register(State(shared): State<Shared>, body: Bytes) -> Response {
 
 async fn authorize(State(shared): State<Shared>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let mut provider = shared.lock().unwrap();
+    provider.count("authorize");
     let get = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let error_page = |error: &str| Redirect::to(&format!("/oauth2/error?error={error}")).into_response();
     let (client, redirect_uri) = (get("client_id").unwrap_or_default(), get("redirect_uri").unwrap_or_default());

@@ -42,8 +42,9 @@ async fn read(
             return Err(format!("its `{name}` is not that of the ID token"));
         }
     }
-    if more.get("azp").and_then(Value::as_str) != Some(&options.client_id) {
-        return Err("its `azp` is not our client id".to_owned());
+    // RFC 9068 §2.2 calls it `client_id`.
+    if more.get("azp").or(more.get("client_id")).and_then(Value::as_str) != Some(&options.client_id) {
+        return Err("its `azp` or `client_id` is not our client id".to_owned());
     }
     if !options.requested_audience.as_deref().is_none_or(|audience| id_token::audiences(&more).contains(&audience)) {
         return Err("its `aud` does not hold `audience`".to_owned());

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::authorization::DelegatedServer;
 use crate::config::model::Route;
-use crate::oauth::metadata::{AuthorizationServerMetadata, Issuer, OpenIdConfiguration, ProtectedResourceMetadata};
+use crate::oauth::metadata::{AuthorizationServerMetadata, Issuer, OpenIdConfiguration};
 use crate::web::admission::Context;
 use crate::web::extract::Named;
 use crate::web::respond;
@@ -40,13 +40,7 @@ pub fn protected_resource_of(context: &Context, path: &str) -> Response {
 
 fn resource(context: &Context, route: Option<&Route>) -> Response {
     match (route, &context.gateway.authorization, &context.gateway.direct) {
-        (Some(route), Some(server), _) => document(&ProtectedResourceMetadata::of(
-            &context.origin,
-            &route.path,
-            route.display_name(),
-            &context.origin,
-            &server.needed_scopes(route),
-        )),
+        (Some(route), Some(server), _) => document(&server.resource(&context.origin, route)),
         (Some(route), None, Some(server)) => document(&server.resource(&context.origin, route)),
         _ => respond::not_found(context),
     }

@@ -3,6 +3,7 @@
 mod discovery;
 mod keys;
 mod people;
+mod preregistered;
 mod tokens;
 
 use std::sync::{Arc, Mutex};
