@@ -72,6 +72,17 @@ fn people_sign_in_at_a_certified_oidc_provider_that_stands_where_others_do(
     assert!(said.contains("PASS"), "{said}");
 }
 
+// DISC-1, DISC-3, CHAL-1: in direct mode the client finds AuthKit by the metadata, and registers and signs in there.
+#[rstest]
+#[ignore = "needs the clients that ./test installs"]
+fn the_typescript_clients_sign_in_at_authkit_itself(#[values("v1", "v2")] sdk: &str) {
+    let world = World::serve(Login::AuthKit, Setup::default());
+    let mut command = node("ts_sdk.mjs");
+    command.arg(world.mcp_url("everything")).args(["--sdk", sdk]);
+    let said = run("ts_sdk.mjs", &mut command, LIMIT);
+    assert!(said.contains("PASS"), "{said}");
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients that ./test installs"]

@@ -42,6 +42,8 @@ class Provider {
   codeVerifier() { return this.verifier; }
   saveDiscoveryState(state) { this.discovered = state; }
   discoveryState() { return this.discovered; }
+  /** Whether the authorization server is another than the gateway: direct mode. */
+  elsewhere() { return this.authorizeUrl.origin !== new URL(mcpUrl).origin; }
   async redirectToAuthorization(url) {
     this.visits += 1;
     this.authorizeUrl = url;
@@ -67,7 +69,8 @@ const connect = async () => {
     const callback = new URL(provider.callback).searchParams;
     check(!callback.get('error'), `no error in the callback (${callback.get('error')})`);
     check(callback.get('state') === provider.sentState, 'the state comes back');
-    check(callback.get('iss'), 'the callback names its issuer (AUTHZ-12)');
+    // AuthKit promises no `iss`, the gateway does (RFC 9207).
+    check(callback.get('iss') || provider.elsewhere(), 'the callback names its issuer (AUTHZ-12)');
     if (options.sdk === 'v1') await transport.finishAuth(callback.get('code'));
     else await transport.finishAuth(callback);
     return undefined;

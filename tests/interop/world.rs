@@ -25,6 +25,8 @@ pub enum Login {
     Emulator,
     /// The stricter double of `tests/support/fake_workos.rs`, run as the example `fake_workos`.
     Double,
+    /// The double of `tests/support/fake_authkit.rs`, at which clients register and sign in themselves (direct mode).
+    AuthKit,
     /// The certified `oidc-provider`, at which the gateway authenticates in this way.
     OpenId(&'static str),
     /// The same, with its endpoints where this provider has them, behind the policy of that name.
@@ -78,7 +80,8 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         let origin = format!("http://localhost:{port}");
-        let (provider, told) = start_provider(login, folder.path(), &origin);
+        let slugs = setup.upstreams.clone().unwrap_or_else(|| USUAL.to_vec());
+        let (provider, told) = start_provider(login, folder.path(), &origin, &slugs);
         let secret = told["apiKey"].as_str().or(told["secret"].as_str()).expect("a secret");
         let mut policies = policies(Some((login, &told)), &setup.gateway_options);
         for (name, value) in setup.login_options.as_object().into_iter().flatten() {
@@ -260,12 +263,19 @@ fn is_ready(port: u16) -> bool {
 }
 
 /// The provider, and the line it printed about itself.
-fn start_provider(login: Login, folder: &Path, origin: &str) -> (Running, Value) {
+fn start_provider(login: Login, folder: &Path, origin: &str, slugs: &[&str]) -> (Running, Value) {
     let mut command = match login {
         Login::Emulator => node("emulator.mjs"),
         Login::Double => {
             let mut double = example("fake_workos");
             double.args(["--port", "0"]);
+            double
+        }
+        Login::AuthKit => {
+            let mut double = example("fake_authkit");
+            slugs.iter().for_each(|slug| {
+                double.args(["--resource", &format!("{origin}/mcp/{slug}")]);
+            });
             double
         }
         Login::OpenId(method) => {
@@ -362,6 +372,13 @@ fn policies(provider: Option<(Login, &Value)>, gateway_options: &Value) -> Value
             options["realm"] = json!("main");
         }
         return login_policy(&format!("mcp-{name}-oauth-inbound"), export, &options);
+    }
+    if let Some((Login::AuthKit, told)) = provider {
+        return login_policy(
+            "mcp-authkit-inbound",
+            "McpAuthKitInboundPolicy",
+            &json!({ "authkitDomain": told["url"] }),
+        );
     }
     let mut options = json!({
         "clientId": "$env(WORKOS_CLIENT_ID)",
