@@ -185,7 +185,7 @@ const KEYCLOAK: Derivation = Derivation {
         roles: &["realm_access", "roles"],
         // Realm roles are in no other token unless a mapper is changed.
         claims_in_access_token: true,
-        // With `prompt=login` it lets the same person in again and no other.
+        // With `prompt=login` it wants the same person's password, unless that person finds how to start over.
         another_account: AnotherAccount::SignOut,
         ..ProviderProfile::STANDARD
     },
