@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use super::LoginError;
 use super::jwks::{ASYMMETRIC, RemoteJwks, TokenFault};
-use super::oidc::{endpoints::Discovery, person};
+use super::oidc;
+use super::oidc::endpoints::Discovery;
 use crate::config::model::{OidcEndpoints, SubjectMapping, TrustedIssuer};
 use crate::domain::{Clock, Person, SubjectId, UnixTime};
 
@@ -117,7 +118,7 @@ impl TrustedIssuers {
         let claims = trusted.proven_claims(assertion, now).await?;
         let (expires_at, issued_at) = check_times(&claims, now)?;
         check_understood(&claims)?;
-        trusted.read(&claims, expires_at, issued_at)
+        read(&trusted.options, &claims, expires_at, issued_at)
     }
 }
 
@@ -143,61 +144,62 @@ impl Trusted {
         tracing::warn!(event = "provider_metadata_unavailable", issuer = self.options.issuer, %error);
         AssertionFault::Unavailable
     }
+}
 
-    fn read(
-        &self,
-        claims: &Claims,
-        expires_at: UnixTime,
-        issued_at: UnixTime,
-    ) -> Result<IdentityAssertion, AssertionFault> {
-        let client_id = text(claims, "client_id").ok_or(AssertionFault::Refused("it lacks `client_id`"))?;
-        let expected = &self.options.expected_client_ids;
-        if !expected.is_empty() && !expected.iter().any(|id| id == client_id) {
-            return refused("its issuer is not trusted to speak for this client");
+/// What the claims of a proven assertion say.
+fn read(
+    options: &TrustedIssuer,
+    claims: &Claims,
+    expires_at: UnixTime,
+    issued_at: UnixTime,
+) -> Result<IdentityAssertion, AssertionFault> {
+    let client_id = text(claims, "client_id").ok_or(AssertionFault::Refused("it lacks `client_id`"))?;
+    let expected = &options.expected_client_ids;
+    if !expected.is_empty() && !expected.iter().any(|id| id == client_id) {
+        return refused("its issuer is not trusted to speak for this client");
+    }
+    let id = text(claims, "jti").filter(|id| (1..=LONGEST_JTI).contains(&id.len()));
+    Ok(IdentityAssertion {
+        issuer: options.issuer.clone(),
+        audience: audience(claims)?.to_owned(),
+        client_id: client_id.to_owned(),
+        resources: resources(claims)?,
+        scope: scope(claims)?,
+        id: id.ok_or(AssertionFault::Refused("it lacks `jti`"))?.to_owned(),
+        expires_at,
+        authenticated_at: seconds(claims, "auth_time").map_or(issued_at, |at| at.min(issued_at)),
+        person: person(options, claims)?,
+        shares_person: options.subject_mapping == SubjectMapping::Login,
+    })
+}
+
+/// Whom it speaks of. An issuer with tenants gives out the same `sub` in each of them, so its tenants are told apart,
+/// or it is not listened to.
+fn person(options: &TrustedIssuer, claims: &Claims) -> Result<Person, AssertionFault> {
+    let TrustedIssuer { issuer, subject_mapping, claims: paths, profile, .. } = options;
+    let sub = name(claims, "sub").ok_or(AssertionFault::Refused("it lacks a usable `sub`"))?;
+    let tenant = match subject_mapping {
+        SubjectMapping::IssuerAndTenant => {
+            let tenant = name(claims, if claims.contains_key("tenant") { "tenant" } else { "tid" });
+            Some(tenant.ok_or(AssertionFault::Refused("it lacks a usable `tenant`"))?)
         }
-        let id = text(claims, "jti").filter(|id| (1..=LONGEST_JTI).contains(&id.len()));
-        Ok(IdentityAssertion {
-            issuer: self.options.issuer.clone(),
-            audience: audience(claims)?.to_owned(),
-            client_id: client_id.to_owned(),
-            resources: resources(claims)?,
-            scope: scope(claims)?,
-            id: id.ok_or(AssertionFault::Refused("it lacks `jti`"))?.to_owned(),
-            expires_at,
-            authenticated_at: seconds(claims, "auth_time").map_or(issued_at, |at| at.min(issued_at)),
-            person: self.person(claims)?,
-            shares_person: self.options.subject_mapping == SubjectMapping::Login,
-        })
-    }
-
-    /// Whom it speaks of. An issuer with tenants gives out the same `sub` in each of them, so its tenants are told apart,
-    /// or it is not listened to.
-    fn person(&self, claims: &Claims) -> Result<Person, AssertionFault> {
-        let TrustedIssuer { issuer, subject_mapping, claims: paths, profile, .. } = &self.options;
-        let sub = name(claims, "sub").ok_or(AssertionFault::Refused("it lacks a usable `sub`"))?;
-        let tenant = match subject_mapping {
-            SubjectMapping::IssuerAndTenant => {
-                let tenant = name(claims, if claims.contains_key("tenant") { "tenant" } else { "tid" });
-                Some(tenant.ok_or(AssertionFault::Refused("it lacks a usable `tenant`"))?)
-            }
-            _ if claims.contains_key("tenant") => {
-                return refused("it has a `tenant`, and its issuer is trusted as one without tenants");
-            }
-            _ => None,
-        };
-        let described = person::of_claims(claims, issuer, paths, profile);
-        let described = described.map_err(|_| AssertionFault::Refused("it lacks a usable `sub`"))?;
-        // No issuer of a login is a text like this one, and neither issuers nor names hold a NUL.
-        let (id, subject) = match (subject_mapping, tenant) {
-            (SubjectMapping::Login, _) => (SubjectId::derive(issuer, sub), sub.to_owned()),
-            (_, Some(tenant)) => {
-                (SubjectId::derive(&format!("id-jag\0{issuer}\0{tenant}"), sub), format!("{issuer}|{tenant}|{sub}"))
-            }
-            (_, None) => (SubjectId::derive(&format!("id-jag\0{issuer}"), sub), format!("{issuer}|{sub}")),
-        };
-        let organization_id = described.organization_id.or_else(|| tenant.map(str::to_owned));
-        Ok(Person { id, subject, organization_id, ..described })
-    }
+        _ if claims.contains_key("tenant") => {
+            return refused("it has a `tenant`, and its issuer is trusted as one without tenants");
+        }
+        _ => None,
+    };
+    let described = oidc::person::of_claims(claims, issuer, paths, profile);
+    let described = described.map_err(|_| AssertionFault::Refused("it lacks a usable `sub`"))?;
+    // No issuer of a login is a text like this one, and neither issuers nor names hold a NUL.
+    let (id, subject) = match (subject_mapping, tenant) {
+        (SubjectMapping::Login, _) => (SubjectId::derive(issuer, sub), sub.to_owned()),
+        (_, Some(tenant)) => {
+            (SubjectId::derive(&format!("id-jag\0{issuer}\0{tenant}"), sub), format!("{issuer}|{tenant}|{sub}"))
+        }
+        (_, None) => (SubjectId::derive(&format!("id-jag\0{issuer}"), sub), format!("{issuer}|{sub}")),
+    };
+    let organization_id = described.organization_id.or_else(|| tenant.map(str::to_owned));
+    Ok(Person { id, subject, organization_id, ..described })
 }
 
 /// RFC 8725 §3.11, RFC 7515 §4.1.9.
@@ -302,4 +304,105 @@ fn seconds(claims: &Claims, name: &str) -> Option<UnixTime> {
 
 fn refused<T>(cause: &'static str) -> Result<T, AssertionFault> {
     Err(AssertionFault::Refused(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::model::{PersonClaims, ProviderProfile};
+
+    const NOW: UnixTime = UnixTime(1_700_000_000);
+
+    fn read(claims: &Claims, subject_mapping: SubjectMapping) -> Result<IdentityAssertion, AssertionFault> {
+        let options = TrustedIssuer {
+            issuer: "https://idp.example".to_owned(),
+            jwks: None,
+            expected_client_ids: Vec::new(),
+            subject_mapping,
+            claims: PersonClaims::default(),
+            profile: ProviderProfile::STANDARD,
+        };
+        let (expires_at, issued_at) = check_times(claims, NOW)?;
+        check_understood(claims)?;
+        super::read(&options, claims, expires_at, issued_at)
+    }
+
+    fn mapping() -> impl Strategy<Value = SubjectMapping> {
+        prop_oneof![Just(SubjectMapping::Issuer), Just(SubjectMapping::IssuerAndTenant), Just(SubjectMapping::Login)]
+    }
+
+    /// A claim as it should be, or anything else.
+    fn claim(right: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Option<Value>> {
+        prop_oneof![
+            6 => right.prop_map(Some),
+            1 => Just(None),
+            1 => any::<i64>().prop_map(|number| Some(json!(number))),
+            1 => any::<f64>().prop_map(|number| Some(json!(number))),
+            1 => "\\PC{0,300}".prop_map(|text| Some(json!(text))),
+            1 => proptest::collection::vec("[a-z]{0,3}", 0..3).prop_map(|list| Some(json!(list))),
+        ]
+    }
+
+    fn near_now() -> impl Strategy<Value = Value> {
+        (-4000..4000_i64).prop_map(|offset| json!(NOW.0 + offset))
+    }
+
+    // EXT-2, SEC-9
+    proptest! {
+        #[test]
+        fn whatever_an_issuer_signs_is_refused_or_complete(
+            times in [claim(near_now()), claim(near_now())],
+            names in proptest::collection::vec(claim("[a-z|]{1,9}".prop_map(Value::String)), 8),
+            mapping in mapping(),
+        ) {
+            let of = |name: &str, value: &Option<Value>| value.clone().map(|value| (name.to_owned(), value));
+            let given = ["sub", "client_id", "aud", "jti", "resource", "scope", "tenant", "org_id"];
+            let claims: Claims = ["exp", "iat"]
+                .iter()
+                .zip(&times)
+                .chain(given.iter().zip(&names))
+                .filter_map(|(name, value)| of(name, value))
+                .collect();
+            if let Ok(assertion) = read(&claims, mapping) {
+                prop_assert!(assertion.expires_at.0 > NOW.0 - SKEW);
+                prop_assert!(assertion.expires_at.0 <= NOW.0 + SKEW + LONGEST_LIFE);
+                prop_assert!(assertion.authenticated_at.0 <= NOW.0 + SKEW);
+                prop_assert!(!assertion.id.is_empty() && !assertion.resources.is_empty());
+                prop_assert_eq!(Some(assertion.client_id.as_str()), text(&claims, "client_id"));
+                prop_assert_eq!(mapping == SubjectMapping::IssuerAndTenant, claims.contains_key("tenant"));
+                prop_assert!(assertion.person.subject.ends_with(text(&claims, "sub").unwrap()));
+            }
+        }
+
+        #[test]
+        fn two_people_are_never_one(
+            parts in proptest::collection::vec("[ab]{1,2}", 3..5),
+            (at, elsewhere) in (1..3_usize, 1..3_usize),
+        ) {
+            // Wherever tenant and subject meet, what stands there side by side is the same.
+            let split = |at: usize| (parts[..at].join("|"), parts[at..].join("|"));
+            let (one, other) = (split(at), split(elsewhere));
+            let person = |(tenant, sub): &(String, String), mapping| {
+                let mut claims = json!({
+                    "sub": sub, "client_id": "c", "aud": "a", "jti": "j", "resource": "r",
+                    "iat": NOW.0, "exp": NOW.0 + 300,
+                });
+                if mapping == SubjectMapping::IssuerAndTenant {
+                    claims["tenant"] = json!(tenant);
+                }
+                read(claims.as_object().unwrap(), mapping).unwrap().person.id
+            };
+            let [tenants, issuer, login] =
+                [SubjectMapping::IssuerAndTenant, SubjectMapping::Issuer, SubjectMapping::Login];
+            prop_assert_eq!(one == other, person(&one, tenants) == person(&other, tenants));
+            prop_assert_eq!(one.1 == other.1, person(&one, issuer) == person(&other, issuer));
+            prop_assert_eq!(one.1 == other.1, person(&one, login) == person(&other, login));
+            for (mine, yours) in [(tenants, issuer), (issuer, login), (login, tenants)] {
+                prop_assert_ne!(person(&one, mine), person(&other, yours));
+            }
+        }
+    }
 }
