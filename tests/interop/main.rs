@@ -25,6 +25,7 @@
 
 mod assertions;
 mod clients;
+mod filter;
 mod identity;
 mod keycloak;
 #[path = "../support/ports.rs"]

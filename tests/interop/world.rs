@@ -60,6 +60,8 @@ pub struct Setup {
     pub upstreams: Option<Vec<&'static str>>,
     /// How many gateways share the work, one after the other request by request; 0 is 1.
     pub replicas: usize,
+    /// Options of a capability filter that every route gets.
+    pub filter: Option<Value>,
 }
 
 /// What the gateway is told of its provider.
@@ -86,6 +88,11 @@ impl World {
         let mut policies = policies(Some((login, &told)), &setup.gateway_options);
         for (name, value) in setup.login_options.as_object().into_iter().flatten() {
             policies["policies"][0]["handler"]["options"][name] = value.clone();
+        }
+        if let Some(options) = &setup.filter {
+            let policy_type = "mcp-capability-filter-inbound";
+            let filter = json!({ "name": "shown", "policyType": policy_type, "handler": { "options": options } });
+            policies["policies"].as_array_mut().expect("a list").push(filter);
         }
         let behind = Behind { policies: &policies, provider_url: told["url"].as_str().expect("a URL"), secret };
         Self::run(folder, port, Some(provider), &behind, setup)
