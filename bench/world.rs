@@ -119,6 +119,7 @@ fn token(assembly: &Assembly, origin: &str, path: &str) -> Outcome<String> {
         jti: "lkyO-OcwJFpZNqXjLkfzWg".to_owned(),
         scope: "mcp:tools".to_owned(),
         sid: "grt_ZEi6zJKtA6IJS9S4Iry1Jw".to_owned(),
+        auth_time: None,
     };
     Ok(AccessTokenIssuer::new(Arc::clone(&assembly.keys)).issue(&claims)?)
 }

@@ -59,6 +59,7 @@ fn issue(issuer: &AccessTokenIssuer, number: u32) -> String {
         jti: number.to_string(),
         scope: "mcp:tools".to_owned(),
         sid: "grt_Q2x4b6N8m0Z1c3V5l7K9jA".to_owned(),
+        auth_time: None,
     };
     issuer.issue(&claims).unwrap_or_else(|error| panic!("{error}"))
 }

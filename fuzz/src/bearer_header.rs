@@ -32,7 +32,9 @@ pub fn run(data: &[u8]) {
 fn challenge(text: &str) {
     let scope = ScopeSet::parse(text);
     let error = Some(BearerError::InsufficientScope);
-    let value = Challenge { resource_metadata: text, scope: &scope, error, error_description: Some(text) }.to_string();
+    let value =
+        Challenge { resource_metadata: text, scope: &scope, error, error_description: Some(text), max_age: None }
+            .to_string();
     assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\'));
     let mut rest = value.strip_prefix("Bearer ").unwrap();
     let mut names = Vec::new();

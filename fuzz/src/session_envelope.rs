@@ -81,6 +81,7 @@ fn token(person: &str, client: &str) -> CallerToken {
         resource: "https://gw.example/mcp/one".to_owned(),
         scope: ScopeSet::parse("mcp:tools"),
         expires_at: UnixTime(i64::MAX),
+        authenticated_at: None,
     }))
 }
 

@@ -5,6 +5,7 @@
 //! cookie and state meet once as in every other login (IDP-1).
 
 use super::AuthorizationServer;
+use super::login::Asked;
 use crate::crypto::Secret;
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
 use crate::domain::{BrowserId, Client, Grant, GrantId, Person, UnixTime};
@@ -124,7 +125,7 @@ impl AuthorizationServer {
         let state = self.secret("");
         let now = self.now();
         self.store.arm_browser_state(&browser, &state.hash(), now).await?;
-        self.provider_url(origin, &state, now, false).await.map_err(|error| {
+        self.provider_url(origin, &state, now, Asked::default()).await.map_err(|error| {
             self.log_failure(&error);
             AccountError::Provider(error)
         })

@@ -174,8 +174,10 @@ impl AuthorizationServer {
         let route = self.check_resource(params, incoming, client)?;
         let scope = self.check_scope(params, client, route)?;
         let state = check_state(params)?;
-        self.check_prompt(params, incoming)?;
+        let max_age = check_max_age(params)?;
+        self.check_prompt(params, incoming, max_age)?;
         Ok(AuthorizationRequest {
+            max_age,
             client_id: client.id.clone(),
             redirect_uri: redirect_uri.clone(),
             state,
@@ -220,12 +222,14 @@ impl AuthorizationServer {
     }
 
     /// OpenID Connect `prompt=none`: no page may be shown, and consent always needs one (AUTHZ-16).
-    fn check_prompt(&self, params: &Params, incoming: &Incoming<'_>) -> Result<(), Refusal> {
+    fn check_prompt(&self, params: &Params, incoming: &Incoming<'_>, max_age: Option<u64>) -> Result<(), Refusal> {
         let prompt = get(params, "prompt")?.unwrap_or_default();
         if !prompt.split(' ').any(|value| value == "none") {
             return Ok(());
         }
-        match incoming.browser.and_then(|browser| browser.login(self.now())) {
+        let now = self.now();
+        let login = incoming.browser.and_then(|browser| browser.login(now));
+        match login.filter(|login| login.is_within(max_age, now)) {
             None => Err(Refusal::new(AuthorizationErrorCode::LoginRequired, "nobody is signed in")),
             Some(_) => Err(Refusal::new(AuthorizationErrorCode::ConsentRequired, "the person must be asked")),
         }
@@ -260,7 +264,7 @@ impl AuthorizationServer {
         browser: Option<&KnownBrowser>,
     ) -> Result<Authorized, AuthorizeError> {
         let now = self.now();
-        let login = browser.and_then(|known| known.login(now));
+        let login = browser.and_then(|known| known.login(now)).filter(|login| login.is_within(request.max_age, now));
         if let Some(known) = browser {
             // The oldest make room: another site can open any number in a person's browser, and must not lock them out.
             self.store.drop_oldest_pending(&known.record().id, MAX_PENDING - 1).await?;
@@ -400,6 +404,14 @@ fn check_grant_type(client: &Client) -> Result<(), Refusal> {
 fn check_pkce(params: &Params) -> Result<CodeChallenge, Refusal> {
     CodeChallenge::parse(get(params, "code_challenge")?, get(params, "code_challenge_method")?)
         .map_err(|error| Refusal::new(AuthorizationErrorCode::InvalidRequest, error.to_string()))
+}
+
+/// OpenID Connect Core §3.1.2.1, RFC 9470 §4.
+fn check_max_age(params: &Params) -> Result<Option<u64>, Refusal> {
+    let max_age = get(params, "max_age")?.map(str::parse);
+    max_age
+        .transpose()
+        .map_err(|_| Refusal::new(AuthorizationErrorCode::InvalidRequest, "`max_age` is not a whole number of seconds"))
 }
 
 fn check_state(params: &Params) -> Result<Option<String>, Refusal> {

@@ -52,6 +52,7 @@ impl AuthorizationServer {
             exp: claims.exp,
             iat: Some(claims.iat),
             jti: Some(claims.jti),
+            auth_time: claims.auth_time,
             token_type: "Bearer",
             ..token
         }))
@@ -119,6 +120,7 @@ impl AuthorizationServer {
             exp: grant.expires_at.0,
             iat: None,
             jti: None,
+            auth_time: None,
             token_type: REFRESH_TOKEN,
             sid: grant.id.to_string(),
         }))

@@ -51,6 +51,14 @@ pub struct Callback<'a> {
     pub origin: &'a str,
 }
 
+/// What the provider is asked for beside a login.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    pub switch_account: bool,
+    /// Seconds.
+    pub max_age: Option<u64>,
+}
+
 /// Where a login leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Onward {
@@ -71,6 +79,13 @@ impl Purpose {
         match self {
             Self::Authorization(transaction) => Onward::Consent(transaction.id.clone()),
             Self::Account { .. } => Onward::Account,
+        }
+    }
+
+    fn max_age(&self) -> Option<u64> {
+        match self {
+            Self::Authorization(transaction) => transaction.request.max_age,
+            Self::Account { .. } => None,
         }
     }
 
@@ -141,13 +156,16 @@ impl AuthorizationServer {
         if !self.store.start_login(id, &browser, &state.hash(), now).await? {
             return Err(StartError::Gone);
         }
+        let max_age = transaction.request.max_age;
         if let Some(login) = signed_in
             && !switch_account
+            && login.is_within(max_age, now)
             && self.store.await_consent(id, &browser, &login.subject).await?
         {
             return Ok(LoginStarted::Consent(id.clone()));
         }
-        match self.provider_url(&transaction.request.origin, &state, transaction.created_at, switch_account).await {
+        let asked = Asked { switch_account, max_age };
+        match self.provider_url(&transaction.request.origin, &state, transaction.created_at, asked).await {
             Ok(url) => Ok(LoginStarted::Provider(url.into())),
             Err(error) => {
                 let to_client = Box::new(self.failed_answer(&error, &transaction));
@@ -181,7 +199,7 @@ impl AuthorizationServer {
         origin: &str,
         state: &Secret,
         begun_at: UnixTime,
-        switch_account: bool,
+        asked: Asked,
     ) -> Result<Url, LoginError> {
         let redirect_uri = self.callback_uri(origin);
         let challenge = self
@@ -196,7 +214,8 @@ impl AuthorizationServer {
                 code_challenge: challenge.as_ref().map(CodeChallenge::as_str),
                 nonce: &self.derivation.provider_nonce(state.expose(), begun_at),
                 origin,
-                switch_account,
+                switch_account: asked.switch_account,
+                max_age: asked.max_age,
             })
             .await
     }
@@ -212,7 +231,7 @@ impl AuthorizationServer {
             (None, None) => return Err(CallbackError::UnknownState),
         };
         let (purpose, browser) = self.meet(state, callback).await?;
-        let login = match self.finish_login(state, callback, purpose.begun_at()).await {
+        let login = match self.finish_login(state, callback, &purpose).await {
             Ok(login) => login,
             Err(error) => return Err(self.login_failed(error, &purpose).await?),
         };
@@ -240,12 +259,8 @@ impl AuthorizationServer {
         Ok((Purpose::Authorization(Box::new(transaction)), browser))
     }
 
-    async fn finish_login(
-        &self,
-        state: &str,
-        callback: &Callback<'_>,
-        begun_at: UnixTime,
-    ) -> Result<Login, LoginError> {
+    async fn finish_login(&self, state: &str, callback: &Callback<'_>, purpose: &Purpose) -> Result<Login, LoginError> {
+        let begun_at = purpose.begun_at();
         self.identity.check_callback_issuer(callback.issuer).await?;
         let redirect_uri = self.callback_uri(callback.origin);
         if let Some(error) = callback.error {
@@ -261,6 +276,7 @@ impl AuthorizationServer {
             nonce: &nonce,
             browser_ip: callback.browser_ip,
             user_agent: callback.user_agent,
+            max_age: purpose.max_age(),
             now: self.now(),
         };
         // IDP-10: whatever the provider does, the person gets an answer.
@@ -280,7 +296,7 @@ impl AuthorizationServer {
         let cookie = self.secret("");
         let session = BrowserLogin {
             subject: login.person.id.clone(),
-            authenticated_at: now,
+            authenticated_at: login.authenticated_at.map_or(now, |at| at.min(now)),
             provider_session: login.provider_session.clone(),
             login_session: self.sessions.begin(login).await?,
         };

@@ -190,6 +190,7 @@ impl AuthorizationServer {
                 jti: self.new_id(""),
                 scope: scope.to_string(),
                 sid: grant.id.as_str().to_owned(),
+                auth_time: Some(grant.authenticated_at.0),
             })
             .map_err(|error| {
                 tracing::error!(event = "mcp_auth_signing_failed", %error);

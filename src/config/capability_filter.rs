@@ -282,7 +282,8 @@ fn is_template(text: &str) -> bool {
     true
 }
 
-/// What only the login policy knows: `scopes` that it can grant, and its own paths of claims.
+/// What only the login policy knows: `scopes` that it can grant, and its own paths of claims. `None` where clients get
+/// their tokens from AuthKit, which do not say when a person signed in.
 pub(super) fn check_against_login(
     node: &Node,
     scopes: Option<&BTreeSet<String>>,
@@ -298,6 +299,13 @@ pub(super) fn check_against_login(
                     "add it to `gateway.scopes`",
                 );
             }
+        }
+    }
+    if scopes.is_none() {
+        for age in node.get("tools").map(Node::items).unwrap_or_default().iter().filter_map(|tool| tool.get("maxAge")) {
+            problems
+                .add("conflict", age.place, "tokens of AuthKit do not say how long ago a person signed in")
+                .help("leave `maxAge` out, or set the login policy's `mode` to `preregistered`");
         }
     }
     for option in ["roleClaim", "groupClaim"] {

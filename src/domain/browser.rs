@@ -30,6 +30,16 @@ pub struct BrowserLogin {
     pub login_session: Option<LoginSessionId>,
 }
 
+impl BrowserLogin {
+    /// Whether it is at most `max_age` seconds old. With 0, no login that was there before is (OpenID Connect Core
+    /// §3.1.2.1).
+    #[must_use]
+    pub fn is_within(&self, max_age: Option<u64>, now: UnixTime) -> bool {
+        let age = u64::try_from(now.since(self.authenticated_at)).unwrap_or(0);
+        max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
+    }
+}
+
 /// A browser record as its cookie found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownBrowser {
@@ -75,6 +85,11 @@ mod tests {
         let current = KnownBrowser::Current(browser.clone());
         assert_eq!(current.login(UnixTime(99)), Some(&login));
         assert_eq!(current.login(UnixTime(100)), None);
+        for (max_age, now, is_within) in
+            [(None, 9999, true), (Some(60), 70, true), (Some(60), 71, false), (Some(0), 10, false), (Some(5), 3, true)]
+        {
+            assert_eq!(login.is_within(max_age, UnixTime(now)), is_within, "{max_age:?} at {now}");
+        }
         assert_eq!(KnownBrowser::Superseded(browser).login(UnixTime(50)), None);
     }
 }

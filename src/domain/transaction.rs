@@ -38,6 +38,9 @@ pub struct AuthorizationRequest {
     pub origin: String,
     /// RFC 9207: issuer of the endpoint that was used, the origin or the route's URL.
     pub issuer: String,
+    /// How many seconds ago the person may have signed in, if the client says so (`max_age`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
 }
 
 /// Where an authorization stands.

@@ -122,7 +122,7 @@ impl IdentityProvider for DevLogin {
 
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
         let person = self.open_code(login).ok_or(LoginError::CodeRejected)?;
-        Ok(Login { person, provider_session: None, refresh_token: None })
+        Ok(Login { person, provider_session: None, refresh_token: None, authenticated_at: None })
     }
 
     async fn logout_url(&self, _provider_session: &str, _return_to: &Url) -> Option<Url> {
@@ -201,6 +201,7 @@ mod tests {
             nonce: "",
             browser_ip: None,
             user_agent: None,
+            max_age: None,
             now: UnixTime(now),
         }
     }
@@ -254,6 +255,7 @@ mod tests {
             nonce: "",
             origin: "http://localhost:9000",
             switch_account: false,
+            max_age: None,
         };
         let url = provider().authorization_url(&start).await.unwrap();
         assert_eq!(url.as_str(), "http://localhost:9000/oauth/dev-login?state=a+b");

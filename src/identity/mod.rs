@@ -141,6 +141,8 @@ pub struct LoginStart<'a> {
     pub origin: &'a str,
     /// The person asked for another account: the provider should show its login form.
     pub switch_account: bool,
+    /// How many seconds ago the person may have signed in at the provider; it should ask for the credentials again.
+    pub max_age: Option<u64>,
 }
 
 /// A browser back from the provider.
@@ -153,6 +155,8 @@ pub struct LoginReturn<'a> {
     pub nonce: &'a str,
     pub browser_ip: Option<std::net::IpAddr>,
     pub user_agent: Option<&'a str>,
+    /// As in [`LoginStart`].
+    pub max_age: Option<u64>,
     pub now: UnixTime,
 }
 
@@ -164,6 +168,8 @@ pub struct Login {
     pub provider_session: Option<String>,
     /// The provider's own refresh token, when it is to be kept (WOS-16).
     pub refresh_token: Option<SecretString>,
+    /// When the person proved who they are, if the provider says so: with a session there it may be long ago.
+    pub authenticated_at: Option<UnixTime>,
 }
 
 /// Why a login did not succeed. `Display` is for the log; what people read is chosen where pages are made.

@@ -68,9 +68,11 @@ impl Oidc {
             audience: self.options.audience.as_deref(),
             nonce: login.nonce,
             token_use: self.options.profile.token_use,
+            max_age: login.max_age,
             now: login.now,
         };
         let mut claims = id_token::verify(&answer.id_token, &expected, &endpoints.jwks).await?;
+        let authenticated_at = id_token::authenticated_at(&claims);
         if self.options.profile.claims_in_access_token
             && let Some(token) = &answer.access_token
         {
@@ -81,7 +83,7 @@ impl Oidc {
         }
         let provider_session = person::session(&claims);
         let person = of_claims(&claims, &self.options.issuer, &self.options.claims, &self.options.profile)?;
-        Ok(Login { person, provider_session, refresh_token: None })
+        Ok(Login { person, provider_session, refresh_token: None, authenticated_at })
     }
 
     /// Adds what the userinfo endpoint says to the ID token's claims, which win. An endpoint that refuses costs its
@@ -144,8 +146,11 @@ impl IdentityProvider for Oidc {
         if let Some(audience) = &self.options.requested_audience {
             query.append_pair("audience", audience);
         }
-        if login.switch_account
-            && let AnotherAccount::Prompt(prompt) = self.options.profile.another_account
+        if let Some(max_age) = login.max_age {
+            query.append_pair("max_age", &max_age.to_string());
+        }
+        if let AnotherAccount::Prompt(prompt) = self.options.profile.another_account
+            && (login.switch_account || (login.max_age.is_some() && prompt == "login"))
         {
             query.append_pair("prompt", prompt);
         }

@@ -141,7 +141,8 @@ impl IdentityProvider for WorkOs {
             ("scope", Some(self.scope.as_str()).filter(|scope| !scope.is_empty())),
             ("screen_hint", self.options.screen_hint.as_deref()),
             ("domain_hint", self.options.domain_hint.as_deref()),
-            ("prompt", login.switch_account.then_some("login")),
+            // It knows no `max_age` and tells no `auth_time`: that it asks again is all it can do.
+            ("prompt", (login.switch_account || login.max_age.is_some()).then_some("login")),
         ];
         for (name, value) in optional {
             if let Some(value) = value {

@@ -225,6 +225,7 @@ pub(super) async fn check_answer(
         person: person(user, &token, &accepted.issuer, impersonator),
         provider_session: token.sid,
         refresh_token: answer.refresh_token.clone().map(SecretString::from),
+        authenticated_at: None,
     })
 }
 

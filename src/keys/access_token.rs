@@ -26,6 +26,9 @@ pub struct AccessTokenClaims {
     pub scope: String,
     /// The grant.
     pub sid: String,
+    /// When the person signed in (RFC 9068 §2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
 }
 
 /// Signs access tokens.

@@ -32,6 +32,8 @@ pub struct VerifiedToken {
     pub resource: String,
     pub scope: ScopeSet,
     pub expires_at: UnixTime,
+    /// When the person signed in, if the token says so.
+    pub authenticated_at: Option<UnixTime>,
 }
 
 /// Why a token is not good. For the log; the client is told `invalid_token` whatever it is.
@@ -168,6 +170,7 @@ impl AccessTokenVerifier {
             resource: claims.aud,
             scope: ScopeSet::parse(&claims.scope),
             expires_at: UnixTime(claims.exp),
+            authenticated_at: claims.auth_time.map(UnixTime),
         });
         self.cache.insert(hash, Signed { token: Arc::clone(&verified), key });
         self.used.insert(verified.grant.clone());
@@ -195,6 +198,7 @@ mod tests {
             jti: "1".into(),
             scope: "mcp:tools".into(),
             sid: "grt_1".into(),
+            auth_time: None,
         }
     }
 

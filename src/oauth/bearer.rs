@@ -48,6 +48,8 @@ pub enum BearerError {
     InvalidRequest,
     InvalidToken,
     InsufficientScope,
+    /// RFC 9470 §3: the person has to sign in anew.
+    InsufficientUserAuthentication,
 }
 
 impl BearerError {
@@ -57,6 +59,7 @@ impl BearerError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 
@@ -66,7 +69,7 @@ impl BearerError {
         match self {
             Self::InvalidRequest => 400,
             Self::InvalidToken => 401,
-            Self::InsufficientScope => 403,
+            Self::InsufficientScope | Self::InsufficientUserAuthentication => 403,
         }
     }
 }
@@ -124,6 +127,8 @@ pub struct Challenge<'a> {
     pub scope: &'a ScopeSet,
     pub error: Option<BearerError>,
     pub error_description: Option<&'a str>,
+    /// How many seconds ago the person may have signed in (RFC 9470 §3).
+    pub max_age: Option<u64>,
 }
 
 impl fmt::Display for Challenge<'_> {
@@ -139,6 +144,9 @@ impl fmt::Display for Challenge<'_> {
         let scopes: Vec<&str> = self.scope.iter().filter(|scope| *scope != OFFLINE_ACCESS).collect();
         if !scopes.is_empty() {
             write!(f, ", scope=\"{}\"", quotable(&scopes.join(" ")))?;
+        }
+        if let Some(max_age) = self.max_age {
+            write!(f, ", max_age=\"{max_age}\"")?;
         }
         Ok(())
     }
@@ -210,7 +218,13 @@ mod tests {
     #[test]
     fn chal_1_2_and_7_a_challenge_says_where_to_go_and_what_is_needed() {
         let scope = ScopeSet::parse("offline_access mcp:tools mcp:admin");
-        let plain = Challenge { resource_metadata: METADATA, scope: &scope, error: None, error_description: None };
+        let plain = Challenge {
+            resource_metadata: METADATA,
+            scope: &scope,
+            error: None,
+            error_description: None,
+            max_age: None,
+        };
         assert_eq!(
             plain.to_string(),
             format!("Bearer resource_metadata=\"{METADATA}\", scope=\"mcp:admin mcp:tools\"")
@@ -227,6 +241,14 @@ mod tests {
                  resource_metadata=\"{METADATA}\", scope=\"mcp:admin mcp:tools\""
             )
         );
+        let anew = Challenge { error: Some(BearerError::InsufficientUserAuthentication), max_age: Some(300), ..plain };
+        assert_eq!(
+            anew.to_string(),
+            format!(
+                "Bearer error=\"insufficient_user_authentication\", resource_metadata=\"{METADATA}\", \
+                 scope=\"mcp:admin mcp:tools\", max_age=\"300\""
+            )
+        );
         let bare = Challenge { scope: &ScopeSet::parse("offline_access"), ..plain };
         assert_eq!(bare.to_string(), format!("Bearer resource_metadata=\"{METADATA}\""));
     }
@@ -240,6 +262,7 @@ mod tests {
                 scope: &scope,
                 error: Some(BearerError::InvalidToken),
                 error_description: Some(&text),
+                max_age: None,
             }
             .to_string();
             prop_assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\'));

@@ -45,6 +45,9 @@ pub struct ActiveToken {
     pub iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// When the person signed in (RFC 9470 §6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// `Bearer`, or [`REFRESH_TOKEN`].
     pub token_type: &'static str,
     /// The grant.
@@ -71,6 +74,7 @@ mod tests {
             exp: 2,
             iat: None,
             jti: None,
+            auth_time: None,
             token_type: "Bearer",
             sid: "grt_1".to_owned(),
         };

@@ -54,6 +54,14 @@ impl CallerToken {
         }
     }
 
+    /// When the person signed in; AuthKit's tokens do not say.
+    pub(super) fn authenticated_at(&self) -> Option<UnixTime> {
+        match self {
+            Self::Own(token) => token.authenticated_at,
+            Self::Direct(_) => None,
+        }
+    }
+
     /// The token of a grant that may end before it expires.
     pub(super) fn of_grant(&self) -> Option<&Arc<VerifiedToken>> {
         match self {

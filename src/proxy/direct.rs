@@ -126,6 +126,7 @@ fn refused(to: &ProxyRoute, origin: &str, why: Refused<'_>) -> ProxyError {
         scope,
         error,
         error_description: error.map(|_| description),
+        max_age: None,
     }
     .to_string();
     let status = error.map_or(401, BearerError::http_status);

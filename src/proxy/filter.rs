@@ -16,10 +16,12 @@ use serde_json::Value;
 pub use answer::{AnswerFilter, Shape, Sifted, withheld};
 
 use super::body::RequestBody;
+use super::caller::CallerToken;
 use super::error::{Hidden, ProxyError};
 use super::{Call, Proxy, step_up};
 use crate::access::{Visible, check_demands};
 use crate::config::model::{CapabilityFilter, Demands};
+use crate::domain::UnixTime;
 use crate::mcp;
 use crate::mcp::mirrored::{self, Mirrored};
 use crate::mcp::posted::{self, Message, Posted};
@@ -106,7 +108,9 @@ impl Proxy {
                     None => token.scope().contains(scope),
                 })
             };
-            check_demands(demands, held, None).map_err(|missing| step_up(call, &missing))
+            let since = |at: UnixTime| u64::try_from(self.clock.now().since(at)).unwrap_or(0);
+            let signed_in = call.token.as_ref().and_then(CallerToken::authenticated_at).map(since);
+            check_demands(demands, held, signed_in).map_err(|missing| step_up(call, &missing))
         })
     }
 }

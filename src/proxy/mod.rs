@@ -471,6 +471,7 @@ fn challenge(to: &ProxyRoute, origin: &str, error: Option<BearerError>) -> Chall
         scope: &to.needed,
         error,
         error_description: description,
+        max_age: None,
     }
     .to_string();
     Challenged {
@@ -481,23 +482,24 @@ fn challenge(to: &ProxyRoute, origin: &str, error: Option<BearerError>) -> Chall
     }
 }
 
-/// The challenge of a call whose token would do for others, but not for this one.
+/// The challenge of a call whose token would do for others, but not for this one (MCP Authorization, "Step-Up"; RFC 9470).
 fn step_up(call: &Call<'_>, missing: &StepUp) -> ProxyError {
-    let scope = match missing {
-        StepUp::Scope(scope) => scope,
-        StepUp::Login(_) => &call.to.needed,
+    let needed = &call.to.needed;
+    let (error, scope, max_age) = match missing {
+        StepUp::Scope(scope) => (BearerError::InsufficientScope, needed.union(scope), None),
+        StepUp::Login(max_age) => (BearerError::InsufficientUserAuthentication, needed.clone(), Some(*max_age)),
     };
-    let description = "the tool needs more than the token carries";
+    let description = describe(error);
     let header = Challenge {
         resource_metadata: &protected_resource_url(call.origin, &call.to.route.path),
-        scope: &call.to.needed.union(scope),
-        error: Some(BearerError::InsufficientScope),
+        scope: &scope,
+        error: Some(error),
         error_description: Some(description),
+        max_age,
     }
     .to_string();
-    let error = BearerError::InsufficientScope;
     let challenged = Challenged { header, status: error.http_status(), error: error.as_str(), description };
-    ProxyError::Bearer(Box::new(challenged), "insufficient_scope")
+    ProxyError::Bearer(Box::new(challenged), error.as_str())
 }
 
 /// A refused request, with what is left of it on the wire.
@@ -524,6 +526,7 @@ fn describe(error: BearerError) -> &'static str {
     match error {
         BearerError::InvalidRequest => "send one access token, in the Authorization header",
         BearerError::InvalidToken => "the access token is not valid here; get a new one",
+        BearerError::InsufficientUserAuthentication => "the person signed in too long ago for this; sign in again",
         BearerError::InsufficientScope => "the token does not carry the scope that this server needs",
     }
 }

@@ -268,6 +268,7 @@ async fn a_token_by_a_key_that_another_replica_has_just_made_is_taken_at_once() 
         jti: "1".into(),
         scope: "mcp:tools".into(),
         sid: "grt_1".into(),
+        auth_time: None,
     };
     let token = AccessTokenIssuer::new(second.assembly.keys.clone()).issue(&claims).unwrap();
     assert_eq!(published(&first).await.len(), 2);

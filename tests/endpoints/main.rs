@@ -50,6 +50,7 @@ mod request_ids;
 mod revocation;
 mod scopes;
 mod session_sync;
+mod step_up;
 mod storage;
 mod token;
 mod uniform;

@@ -119,6 +119,7 @@ fn start() -> LoginStart<'static> {
         nonce: NONCE,
         origin: "https://gateway.example.com",
         switch_account: false,
+        max_age: None,
     }
 }
 
@@ -131,6 +132,7 @@ fn come_back(code: &str) -> LoginReturn<'_> {
         nonce: NONCE,
         browser_ip: None,
         user_agent: None,
+        max_age: None,
         now: SystemClock.now(),
     }
 }

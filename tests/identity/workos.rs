@@ -108,6 +108,7 @@ fn start() -> LoginStart<'static> {
         nonce: "nonce-that-must-not-be-sent",
         origin: "https://gateway.example.com",
         switch_account: false,
+        max_age: None,
     }
 }
 
@@ -120,6 +121,7 @@ fn come_back(code: &str) -> LoginReturn<'_> {
         nonce: "",
         browser_ip: Some("203.0.113.9".parse().unwrap()),
         user_agent: Some("Browser/1.0"),
+        max_age: None,
         now: SystemClock.now(),
     }
 }
@@ -162,12 +164,15 @@ async fn a_connection_or_an_organisation_takes_the_selector_s_place_wos_1(
 }
 
 #[tokio::test]
-async fn only_another_account_asks_for_the_login_form() {
+async fn only_another_account_or_a_fresh_login_asks_for_the_login_form() {
     let bench = Bench::new().await;
     let plain = bench.workos.authorization_url(&start()).await.unwrap();
     let switching = bench.workos.authorization_url(&LoginStart { switch_account: true, ..start() }).await.unwrap();
     assert!(!plain.query_pairs().any(|(name, _)| name == "prompt"), "IDP-7");
-    assert!(switching.query_pairs().any(|pair| pair == ("prompt".into(), "login".into())));
+    let anew = bench.workos.authorization_url(&LoginStart { max_age: Some(60), ..start() }).await.unwrap();
+    for url in [switching, anew] {
+        assert!(url.query_pairs().any(|pair| pair == ("prompt".into(), "login".into())));
+    }
 }
 
 #[tokio::test]

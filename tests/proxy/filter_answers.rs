@@ -191,13 +191,13 @@ async fn an_answer_with_two_readings_or_none_is_withheld(#[case] body: &'static 
     assert_eq!((&error["id"], &error["error"]["code"]), (&json!(1), &json!(-32010)), "and it ends the stream");
 }
 
-/// Status and headers of an answer, its body, and what the client gets of that.
-type Passing = (u16, &'static [(&'static str, &'static str)], &'static str, &'static str);
+/// Status, headers, body, and what passes of it.
+type Case = (u16, &'static [(&'static str, &'static str)], &'static str, &'static str);
 
 // PROX-6, STRM-12
 #[tokio::test]
 async fn answers_without_a_body_and_errors_in_json_pass() {
-    let cases: [Passing; 6] = [
+    let cases: [Case; 6] = [
         (202, &[("content-type", "text/plain")], "Accepted", ""),
         (202, &[], "", ""),
         (405, &[("allow", "POST")], "", ""),

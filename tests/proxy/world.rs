@@ -133,6 +133,7 @@ impl World {
             jti: "1".to_owned(),
             scope: "mcp:tools".to_owned(),
             sid: "grt_1".to_owned(),
+            auth_time: None,
         }
     }
 

@@ -93,6 +93,7 @@ pub fn transaction(name: &str, stage: Stage, browser: Option<&BrowserId>) -> Tra
     Transaction {
         id: TransactionId::new(name),
         request: AuthorizationRequest {
+            max_age: None,
             client_id: ClientId::new("dcr_1"),
             redirect_uri: RedirectUri::parse("http://127.0.0.1:5/cb").unwrap(),
             state: Some("state with ' and \" and \u{1f6aa}".to_owned()),

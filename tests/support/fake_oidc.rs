@@ -45,6 +45,7 @@ const AUTHORIZE_PARAMETERS: &[&str] = &[
     "code_challenge",
     "code_challenge_method",
     "audience",
+    "max_age",
     "prompt",
 ];
 

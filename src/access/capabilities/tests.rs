@@ -18,9 +18,8 @@ fn entry(name: &str) -> CapabilityEntry {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as a filter holds them")]
-fn entries(names: &[&str]) -> Option<Vec<CapabilityEntry>> {
-    Some(names.iter().map(|name| entry(name)).collect())
+fn entries(names: &[&str]) -> Vec<CapabilityEntry> {
+    names.iter().map(|name| entry(name)).collect()
 }
 
 fn list(texts: &[&str]) -> Vec<String> {
@@ -54,7 +53,7 @@ fn visible(filter: CapabilityFilter, person: Option<Person>) -> Visible {
 }
 
 fn shows(names: &[&str], name: &str) -> bool {
-    let filter = CapabilityFilter { tools: entries(names), ..CapabilityFilter::default() };
+    let filter = CapabilityFilter { tools: Some(entries(names)), ..CapabilityFilter::default() };
     let visible = visible(filter, None);
     let listed = visible.shown(Capability::Tool, name).is_some();
     assert_eq!(listed, visible.demands(&Target::Tool(name.to_owned())).is_some(), "what is listed can be called");
@@ -88,7 +87,7 @@ fn names_patterns_and_denials_decide(#[case] names: &[&str], #[case] name: &str,
 // STRM-12
 #[test]
 fn a_list_that_is_not_given_lets_all_pass() {
-    let filter = CapabilityFilter { tools: entries(&["a"]), ..CapabilityFilter::default() };
+    let filter = CapabilityFilter { tools: Some(entries(&["a"])), ..CapabilityFilter::default() };
     let visible = visible(filter, None);
     assert!(visible.covers(Capability::Tool) && !visible.covers(Capability::Prompt));
     assert!(visible.demands(&Target::Prompt("p".to_owned())).is_some());
@@ -153,8 +152,8 @@ fn several_filters_of_a_route_must_agree_and_their_demands_add_up() {
 
 fn reads(resources: Option<&[&str]>, templates: Option<&[&str]>, uri: &str) -> bool {
     let filter = CapabilityFilter {
-        resources: resources.and_then(entries),
-        resource_templates: templates.and_then(entries),
+        resources: resources.map(entries),
+        resource_templates: templates.map(entries),
         ..CapabilityFilter::default()
     };
     visible(filter, None).demands(&Target::Resource(uri.to_owned())).is_some()
@@ -200,8 +199,8 @@ fn a_resource_is_read_when_it_is_listed_or_made_of_a_template(
 #[test]
 fn completions_are_of_templates_and_resources_that_are_shown() {
     let filter = CapabilityFilter {
-        resources: entries(&["docs://a"]),
-        resource_templates: entries(&["docs://{page}"]),
+        resources: Some(entries(&["docs://a"])),
+        resource_templates: Some(entries(&["docs://{page}"])),
         ..CapabilityFilter::default()
     };
     let visible = visible(filter, None);

@@ -18,6 +18,8 @@ pub(super) struct Expected<'a> {
     pub nonce: &'a str,
     /// `token_use`, at a provider whose tokens have it.
     pub token_use: Option<&'a str>,
+    /// Seconds since the person signed in, at most.
+    pub max_age: Option<u64>,
     pub now: UnixTime,
 }
 
@@ -39,6 +41,7 @@ pub(super) async fn verify(
     check_authorized_party(&claims, expected)?;
     check_times(&claims, expected.now)?;
     check_nonce(&claims, expected)?;
+    check_age(&claims, expected)?;
     check_use(&claims, expected)?;
     Ok(claims)
 }
@@ -118,6 +121,26 @@ fn check_use(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+/// `auth_time`: the provider may remember the person for longer than was asked for (OpenID Connect Core §3.1.3.7, 13).
+fn check_age(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginError> {
+    let Some(max_age) = expected.max_age else { return Ok(()) };
+    let Some(at) = authenticated_at(claims) else {
+        return untrusted("the ID token lacks `auth_time`, which was asked for with `max_age`");
+    };
+    let most = i64::try_from(max_age).unwrap_or(i64::MAX).saturating_add(SKEW);
+    if expected.now.since(at) > most {
+        return untrusted(
+            "`auth_time` of the ID token is older than `max_age` allows: the provider asked nobody again",
+        );
+    }
+    Ok(())
+}
+
+/// When the person signed in at the provider.
+pub(super) fn authenticated_at(claims: &Map<String, Value>) -> Option<UnixTime> {
+    claims.get("auth_time").and_then(Value::as_i64).map(UnixTime)
 }
 
 fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
