@@ -13,7 +13,7 @@ use crate::support::gateway::{Options, TestGateway};
 
 /// Everything that is logged on this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -34,18 +34,18 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Log {
-    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// The fields of the one line about `event`.
-    fn fields_of(&self, event: &str) -> Value {
+    pub fn fields_of(&self, event: &str) -> Value {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].take());
         let mut found: Vec<Value> = lines.filter(|fields| fields["event"] == event).collect();

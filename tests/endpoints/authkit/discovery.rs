@@ -6,6 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{World, refused};
+use crate::logs::Log;
 use crate::support::browser::param_of;
 use crate::support::flow::{VERIFIER, post_form};
 
@@ -145,9 +146,12 @@ async fn there_are_no_oauth_endpoints_of_the_gateway_s_own() {
 async fn registration_that_is_switched_off_in_the_dashboard_is_named_to_programs_and_people() {
     let world = World::new().await;
     world.behave(|how| how.registration_off = true);
+    let (log, _guard) = Log::listen();
     let response = world.http.post(world.gateway.url("/oauth/register")).body("{}").send().await.unwrap();
     let body: Value = response.json().await.unwrap();
     assert!(body["error_description"].as_str().unwrap().contains("dynamic client registration is switched off"));
+    let told = log.fields_of("authkit_registration_off");
+    assert!(told["message"].as_str().unwrap().contains("switch on Dynamic Client Registration"), "{told}");
     let page =
         world.http.get(world.gateway.url("/oauth/authorize")).header("accept", "text/html").send().await.unwrap();
     let text = page.text().await.unwrap();

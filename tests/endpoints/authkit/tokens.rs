@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{World, refused};
 use crate::fake_authkit::ENVIRONMENT;
+use crate::logs::Log;
 
 // CHAL-1, CHAL-4, CHAL-6, CHAL-9, CHAL-12
 #[tokio::test]
@@ -132,6 +133,22 @@ async fn a_token_of_the_environment_is_refused_with_the_step_in_the_dashboard() 
     let (description, _) =
         refused(&world, world.call(&world.token(json!({ "aud": ENVIRONMENT }))).await, 401, "invalid_token").await;
     assert!(description.contains("MCP resource indicators"), "{description}");
+}
+
+// CHAL-3, SEC-1
+#[tokio::test]
+async fn the_log_names_the_route_that_the_dashboard_lacks_and_no_token() {
+    let world = World::new().await;
+    let (log, _guard) = Log::listen();
+    let token = world.token(json!({ "aud": ENVIRONMENT }));
+    refused(&world, world.call(&token).await, 401, "invalid_token").await;
+    let fault = log.fields_of("authkit_set_up_fault");
+    assert_eq!(fault["resource"], world.gateway.resource("one"));
+    assert!(fault["message"].as_str().unwrap().contains("MCP resource indicators"), "{fault}");
+    assert_eq!(log.fields_of("mcp_request_rejected")["reasonCode"], "token_for_environment");
+    for part in token.split('.') {
+        assert!(!log.text().contains(part));
+    }
 }
 
 #[tokio::test]
