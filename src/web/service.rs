@@ -87,6 +87,7 @@ impl MetricsWeb {
 }
 
 /// The body of an answer.
+#[expect(clippy::large_enum_variant, reason = "most are proxied, and a box would cost each of those an allocation")]
 pub enum Answer {
     Page(Body),
     Proxied(ProxyBody),
