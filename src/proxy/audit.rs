@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -59,26 +59,52 @@ impl Witness {
     }
 }
 
-/// How a call ended.
-pub struct Ended<'a> {
+/// A call that is recorded when this is dropped: a client that goes away ends the call, and may not hide it.
+pub struct Recording<'a> {
+    pub proxy: &'a Proxy,
+    pub route: &'a Route,
+    pub audit: &'a AuditLog,
+    pub witness: Witness,
     pub request_id: &'a str,
     pub peer: Option<IpAddr>,
-    pub status: StatusCode,
-    /// Why the gateway refused it, or could not pass it on.
-    pub refusal: Option<&'static str>,
-    pub took: Duration,
+    pub started: Instant,
+    /// The status, and why the gateway refused the call or could not pass it on.
+    pub answered: Option<(StatusCode, Option<&'static str>)>,
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        let ended = Ended {
+            request_id: self.request_id,
+            peer: self.peer,
+            status: self.answered.map(|(status, _)| status),
+            refusal: self.answered.map_or(Some("client_gone"), |(_, refusal)| refusal),
+            took: self.started.elapsed(),
+        };
+        self.proxy.record_call(self.route, self.audit, &self.witness, &ended);
+    }
+}
+
+/// How a call ended.
+struct Ended<'a> {
+    request_id: &'a str,
+    peer: Option<IpAddr>,
+    /// `None` when nobody waited for an answer.
+    status: Option<StatusCode>,
+    refusal: Option<&'static str>,
+    took: Duration,
 }
 
 impl Proxy {
     /// Writes the records of a call whose caller was admitted. Whoever was not, is nobody: the log tells of them.
-    pub(super) fn record_call(&self, route: &Route, audit: &AuditLog, witness: &Witness, ended: &Ended<'_>) {
+    fn record_call(&self, route: &Route, audit: &AuditLog, witness: &Witness, ended: &Ended<'_>) {
         let Some(caller) = witness.0.caller.get() else { return };
         if !is_sampled(ended.request_id, audit.sampling_rate) {
             return;
         }
         let token = caller.as_ref().filter(|_| audit.user);
         let peer = ended.peer.filter(|_| audit.address).map(|peer| peer.to_string());
-        let passed = ended.refusal.is_none() && ended.status.is_success();
+        let passed = ended.refusal.is_none() && ended.status.is_some_and(|status| status.is_success());
         for message in witness.messages() {
             let call = describe(&message, ended).to_string();
             let record = AuditRecord {
@@ -118,7 +144,9 @@ fn describe(message: &Value, ended: &Ended<'_>) -> Value {
     if let Some(arguments) = params.get("arguments") {
         call["argumentsHash"] = base64url(&sha256(arguments.to_string().as_bytes())).into();
     }
-    call["status"] = ended.status.as_u16().into();
+    if let Some(status) = ended.status {
+        call["status"] = status.as_u16().into();
+    }
     call["ms"] = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX).into();
     call
 }
@@ -134,7 +162,13 @@ mod tests {
     use super::*;
 
     fn ended() -> Ended<'static> {
-        Ended { request_id: "r", peer: None, status: StatusCode::OK, refusal: None, took: Duration::from_millis(7) }
+        Ended {
+            request_id: "r",
+            peer: None,
+            status: Some(StatusCode::OK),
+            refusal: None,
+            took: Duration::from_millis(7),
+        }
     }
 
     // REV-6, SEC-6

@@ -54,7 +54,7 @@ use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
 use crate::telemetry::metrics::{CounterBy, Metrics};
 use answer::{BodyKind, Bounds};
-use audit::{Ended, Witness};
+use audit::{Recording, Witness};
 use error::{Challenged, ProxyError};
 use filter::{Filter, Shape};
 use people::People;
@@ -200,6 +200,16 @@ impl Proxy {
         let asked = cors::asked_headers(request.headers(), &to.route.cors);
         let audit = to.route.audit.as_ref().filter(|_| request.method() == Method::POST);
         let witness = audit.map(|_| Witness::default());
+        let mut recording = audit.zip(witness.clone()).map(|(audit, witness)| Recording {
+            proxy: self,
+            route: &to.route,
+            audit,
+            witness,
+            request_id,
+            peer,
+            started,
+            answered: None,
+        });
         let mut refusal = None;
         let mut response = match self.serve(to, origin, request_id, peer, request, witness.as_ref()).await {
             Ok(response) => response,
@@ -224,10 +234,10 @@ impl Proxy {
                 response
             }
         };
-        if let (Some(audit), Some(witness)) = (audit, witness) {
-            let (status, took) = (response.status(), started.elapsed());
-            self.record_call(&to.route, audit, &witness, &Ended { request_id, peer, status, refusal, took });
+        if let Some(recording) = &mut recording {
+            recording.answered = Some((response.status(), refusal));
         }
+        drop(recording);
         cors::expose(response.headers_mut(), asked, to.exposed.clone());
         open.answered(response.status());
         response.body_mut().keep_open(open);

@@ -80,3 +80,26 @@ async fn a_policy_says_what_is_left_out_and_routes_without_one_record_nothing() 
         assert!(records(&world).await.is_empty());
     }
 }
+
+// REV-6
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_hide_its_call() {
+    let upstream = Upstream::start(|_| std::future::pending()).await;
+    let world = World::with_policies(&upstream.url(), &json!({}), &[policy(&json!({}))]).await;
+    let call = tokio::spawn(world.post(CALL).send());
+    while upstream.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    let mut found = Vec::new();
+    for _ in 0..500 {
+        found = records(&world).await;
+        if !found.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let [entry] = &found[..] else { panic!("one record") };
+    assert_eq!((entry.outcome.as_deref(), entry.reason.as_deref()), (Some("refused"), Some("client_gone")));
+    assert_eq!(call_of(entry)["name"], "send");
+}
