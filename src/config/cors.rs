@@ -142,7 +142,7 @@ mod tests {
             ("https://app.example.com", "https://app.example.com.evil.example", false),
             ("http://localhost:6274", "http://localhost:6274", true),
             ("https://*.example.com", "https://a.example.com", true),
-            ("https://*.example.com", "https://a.b.example.com", true),
+            ("https://*.example.com", "https://a.b.example.com", false),
             ("https://*.example.com", "https://example.com", false),
             ("https://*.example.com", "https://.example.com", false),
             ("https://*.example.com", "https://evilexample.com", false),

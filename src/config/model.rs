@@ -343,7 +343,7 @@ pub enum PageOrigin {
     Any,
     /// `https://app.example.com`, as browsers write it.
     Exact(String),
-    /// `https://*.example.com:8443`: any host below, never the host itself. `*.example.com` is for http and https.
+    /// `https://*.example.com:8443`: a host one level below, never the host itself. `*.example.com` is for http and https.
     Below { scheme: Option<String>, host: String, port: Option<u16> },
 }
 
@@ -357,7 +357,8 @@ impl PageOrigin {
                 let below = url
                     .domain()
                     .and_then(|name| name.strip_suffix(host.as_str()))
-                    .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+                    .and_then(|rest| rest.strip_suffix('.'))
+                    .is_some_and(|label| !label.is_empty() && !label.contains('.'));
                 let fits = match scheme {
                     Some(scheme) => scheme == url.scheme(),
                     None => matches!(url.scheme(), "http" | "https"),
