@@ -9,7 +9,8 @@ mod tokens;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use reqwest::{Client, Response, StatusCode};
@@ -19,7 +20,8 @@ use crate::fake_authkit::{Behaviour, FakeAuthKit, patch};
 use crate::support::browser::client;
 use crate::support::gateway::{Options, TestGateway};
 
-/// An MCP server that answers with a session of its own and remembers what headers came.
+/// An MCP server that answers with a session of its own, or an event stream without an end, and remembers what headers
+/// came.
 struct Upstream {
     url: String,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
@@ -36,9 +38,13 @@ impl Upstream {
     async fn start() -> Self {
         let seen: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let remembered = Arc::clone(&seen);
-        let answer = move |headers: HeaderMap| {
+        let answer = move |method: Method, headers: HeaderMap| {
             remembered.lock().unwrap().push(headers);
-            std::future::ready(([("mcp-session-id", "s-1")], axum::Json(json!({ "ok": true }))).into_response())
+            let silence = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+            std::future::ready(match method {
+                Method::GET => ([("content-type", "text/event-stream")], silence()).into_response(),
+                _ => ([("mcp-session-id", "s-1")], axum::Json(json!({ "ok": true }))).into_response(),
+            })
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());

@@ -130,3 +130,16 @@ async fn a_session_belongs_to_person_and_client_over_the_tokens_that_they_bring(
         assert_eq!(with_session(&world.token(stranger)).await, StatusCode::NOT_FOUND);
     }
 }
+
+// STRM-8: nobody tells the gateway when AuthKit takes a consent back
+#[tokio::test]
+async fn a_stream_that_a_client_listens_on_ends_with_its_token() {
+    let world = World::with(json!({}), r#""streamKeepAliveMs": 0"#, None).await;
+    world.gateway.clock.stop();
+    let now = doorward::domain::Clock::now(&*world.gateway.clock).0;
+    let token = world.token(json!({ "exp": now + 2 }));
+    let stream = world.http.get(world.gateway.resource("one")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), stream.bytes()).await;
+    assert!(ended.expect("the stream ends").unwrap().is_empty());
+}
