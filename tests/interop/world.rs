@@ -280,9 +280,9 @@ fn start_provider(login: Login, folder: &Path, origin: &str, slugs: &[&str]) -> 
         }
         Login::AuthKit => {
             let mut double = example("fake_authkit");
-            slugs.iter().for_each(|slug| {
+            for slug in slugs {
                 double.args(["--resource", &format!("{origin}/mcp/{slug}")]);
-            });
+            }
             double
         }
         Login::OpenId(method) => {
