@@ -159,6 +159,7 @@ fn what_only_the_gateway_s_own_tokens_have_is_refused_where_authkit_issues_them(
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is one report")]
 fn each_wrong_value_is_named() {
     assert_snapshot!(report(r#""clientId": "sk_test_1", "apiKey": "client_01",
 "requiredScopes": ["two words"], "scopesSupported": ["*"], "resourceName": " ",
