@@ -8,7 +8,9 @@
 pub mod authorize_query;
 pub mod bearer_header;
 pub mod config_files;
+pub mod filtered_answer;
 pub mod metadata_document;
+pub mod posted_message;
 pub mod redirect_uri;
 pub mod registration_body;
 pub mod session_envelope;
@@ -19,11 +21,13 @@ mod world;
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 8] = [
+pub const TARGETS: [(&str, Run); 10] = [
     ("authorize_query", authorize_query::run),
     ("bearer_header", bearer_header::run),
     ("config_files", config_files::run),
+    ("filtered_answer", filtered_answer::run),
     ("metadata_document", metadata_document::run),
+    ("posted_message", posted_message::run),
     ("redirect_uri", redirect_uri::run),
     ("registration_body", registration_body::run),
     ("session_envelope", session_envelope::run),

@@ -2,8 +2,8 @@
 //! header names, JSON-RPC errors, messages and lists. Pure.
 
 pub mod capability;
-pub(crate) mod events;
-pub(crate) mod listing;
+pub mod events;
+pub mod listing;
 pub mod mirrored;
 pub mod posted;
 mod scanner;

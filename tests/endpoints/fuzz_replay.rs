@@ -7,14 +7,16 @@ use std::path::Path;
 
 use rstest::rstest;
 
-// DCR-3, AUTHZ-1, AUTHZ-12, CODE-1, CODE-12, CHAL-4, CIMD-4, STRM-6: the modules of `fuzz/src` say what holds.
+// DCR-3, AUTHZ-1, AUTHZ-12, CODE-1, CODE-12, CHAL-4, CIMD-4, STRM-6, STRM-12, PROX-11: the modules of `fuzz/src` say what holds.
 #[rstest]
 fn what_strangers_send_breaks_no_promise(
     #[values(
         "authorize_query",
         "bearer_header",
         "config_files",
+        "filtered_answer",
         "metadata_document",
+        "posted_message",
         "redirect_uri",
         "registration_body",
         "session_envelope",
