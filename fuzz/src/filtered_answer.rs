@@ -40,8 +40,9 @@ pub fn run(data: &[u8]) {
 fn json(answer: &[u8], pieces: usize) -> Result<Vec<u8>, Unreadable> {
     let (mut listing, mut out) = (Listing::new(Half, &[]), Vec::new());
     answer.chunks(pieces).try_for_each(|piece| listing.push(piece, &mut out))?;
-    listing.finish(&mut out)?;
-    Ok(out)
+    // Blanks alone are no answer, and do not pass.
+    let is_there = listing.finish(&mut out)?;
+    Ok(if is_there { out } else { Vec::new() })
 }
 
 fn events(answer: &[u8], pieces: usize) -> Result<Vec<u8>, Unreadable> {
