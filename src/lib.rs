@@ -20,8 +20,9 @@
 //! | 2 | `identity` | | the conversation with the identity provider |
 //! | 2 | `telemetry` | `store` | how events are written, the audit trail, what is counted |
 //! | 3 | `access` | | who may use what |
-//! | 3 | `authorization` | `access` | the authorization server, free of HTTP |
-//! | 3 | `proxy` | `access` | the way to the MCP servers: authenticate, strip, forward |
+//! | 3 | `upstream` | | the credentials that servers behind want |
+//! | 3 | `authorization` | `access` `upstream` | the authorization server, free of HTTP |
+//! | 3 | `proxy` | `access` `upstream` | the way to the MCP servers: authenticate, strip, forward |
 //! | 3 | `demo` | | the MCP server that `dev` brings along |
 //! | 4 | `web` | | the URL table, endpoints, pages |
 //! | 5 | `runtime` | | listener, signals, background work |
@@ -55,4 +56,5 @@ pub mod proxy;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;
+pub mod upstream;
 pub mod web;
