@@ -152,7 +152,7 @@ impl AuthorizationServer {
         let claims = self.verify_assertion(&client, jwt, asker).await?;
         self.check_assertion(&claims, &client, origin)?;
         let id = SecretHash::of(format!("{}\0{}", client.id, claims.jti).as_bytes());
-        if !self.store.use_assertion_id(&id, UnixTime(claims.exp + SKEW)).await? {
+        if !self.store.use_once(&id, UnixTime(claims.exp + SKEW)).await? {
             return Err(FAILED);
         }
         Ok(client)

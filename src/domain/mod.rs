@@ -1,12 +1,13 @@
 //! What the gateway remembers, and the transitions that are legal.
 //!
-//! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person) and the
+//! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person, upstream connection) and the
 //! rules that decide what may become of them, and what callers may have: how often, and how many at once. Must not do I/O, read the clock or draw randomness: both are
 //! arguments ([`Clock`], [`Random`]).
 
 pub mod browser;
 pub mod client;
 pub mod code;
+pub mod connection;
 pub mod grant;
 pub mod login_session;
 pub mod person;
@@ -21,6 +22,7 @@ pub mod window;
 pub use browser::{Browser, BrowserId};
 pub use client::{Client, ClientId, ClientOrigin};
 pub use code::AuthorizationCode;
+pub use connection::{Connection, ConnectionId, Owner};
 pub use grant::{Grant, GrantId};
 pub use login_session::{LoginSession, LoginSessionId};
 pub use person::{Person, SubjectId};

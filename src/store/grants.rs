@@ -378,11 +378,12 @@ impl Store {
         }))
     }
 
-    /// Remembers a client assertion's `jti` until it expires. False when it was used before (CODE-4).
+    /// Remembers what counts once, such as a client assertion's `jti`, until it expires. False when it was used before
+    /// (CODE-4).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn use_assertion_id(&self, hash: &SecretHash, expires_at: UnixTime) -> Result<bool, StoreError> {
+    pub async fn use_once(&self, hash: &SecretHash, expires_at: UnixTime) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO assertion_ids (id_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         let rows = write!(self, |pool| sqlx::query(SQL)
             .bind(hash.as_bytes().as_slice())

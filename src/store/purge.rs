@@ -9,6 +9,8 @@ use crate::domain::UnixTime;
 const AFTERLIFE: Duration = Duration::from_secs(24 * 3600);
 /// Metadata documents nobody asked for.
 const DOCUMENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Credentials for servers behind that nobody used.
+const CONNECTION_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Audit records.
 const AUDIT_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Audit records about nobody: anyone can cause them by registering clients, so they must not pile up (DCR-11).
@@ -72,6 +74,18 @@ const STATEMENTS: &[(&str, &str)] = &[
         "DELETE FROM login_sessions WHERE id IN (SELECT id FROM login_sessions WHERE signed_in_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.login_session = login_sessions.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.login_session = login_sessions.id) LIMIT $2)",
     ),
     (
+        "now",
+        "DELETE FROM upstream_attempts WHERE id IN (SELECT id FROM upstream_attempts WHERE expires_at < $1 LIMIT $2)",
+    ),
+    (
+        "connection",
+        "DELETE FROM upstream_connections WHERE id IN (SELECT id FROM upstream_connections WHERE used_at < $1 LIMIT $2)",
+    ),
+    (
+        "connection",
+        "DELETE FROM upstream_registrations WHERE id IN (SELECT id FROM upstream_registrations WHERE used_at < $1 LIMIT $2)",
+    ),
+    (
         "anonymous audit",
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE chain IS NULL AND at < $1 AND subject_id IS NULL ORDER BY at LIMIT $2)",
     ),
@@ -95,6 +109,7 @@ impl Store {
                 "afterlife" => now.minus(AFTERLIFE),
                 "idle" => now.minus(client_idle),
                 "document" => now.minus(DOCUMENT_AGE),
+                "connection" => now.minus(CONNECTION_AGE),
                 "audit" => now.minus(AUDIT_AGE),
                 "anonymous audit" => now.minus(ANONYMOUS_AUDIT_AGE),
                 _ => now,

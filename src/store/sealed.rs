@@ -30,6 +30,24 @@ pub const SEALED: &[SealedColumn] = &[
                  ORDER BY id LIMIT $2",
         update: "UPDATE login_sessions SET sealed_token = $3 WHERE id = $1 AND sealed_token = $2",
     },
+    SealedColumn {
+        table: "upstream_attempts",
+        place: "upstream attempt:",
+        select: "SELECT id, sealed FROM upstream_attempts WHERE id > $1 ORDER BY id LIMIT $2",
+        update: "UPDATE upstream_attempts SET sealed = $3 WHERE id = $1 AND sealed = $2",
+    },
+    SealedColumn {
+        table: "upstream_connections",
+        place: "upstream connection:",
+        select: "SELECT id, sealed FROM upstream_connections WHERE id > $1 ORDER BY id LIMIT $2",
+        update: "UPDATE upstream_connections SET sealed = $3 WHERE id = $1 AND sealed = $2",
+    },
+    SealedColumn {
+        table: "upstream_registrations",
+        place: "upstream registration:",
+        select: "SELECT id, sealed FROM upstream_registrations WHERE id > $1 ORDER BY id LIMIT $2",
+        update: "UPDATE upstream_registrations SET sealed = $3 WHERE id = $1 AND sealed = $2",
+    },
 ];
 
 impl Store {

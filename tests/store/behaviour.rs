@@ -210,8 +210,8 @@ async fn an_expired_code_and_one_of_a_revoked_grant_are_not_redeemed(
 #[tokio::test]
 async fn an_assertion_id_is_used_once(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
     let world = World::open(kind).await;
-    assert!(world.store.use_assertion_id(&hash("jti"), LATER).await.unwrap());
-    assert!(!world.store.use_assertion_id(&hash("jti"), LATER).await.unwrap());
+    assert!(world.store.use_once(&hash("jti"), LATER).await.unwrap());
+    assert!(!world.store.use_once(&hash("jti"), LATER).await.unwrap());
 }
 
 // DCR-9, DCR-11
@@ -257,7 +257,7 @@ async fn a_purge_takes_what_has_expired_and_leaves_what_lives(#[values(Kind::Sql
     let far = UnixTime(NOW.0 + 400 * 86_400);
     store.redeem_code(&hash("code:g"), &grant.id, far, Some(&refresh("rt", "g", 0)), NOW).await.unwrap();
     store.adopt_browser(&BrowserId::new("b"), &hash("b"), LATER, NOW).await.unwrap();
-    store.use_assertion_id(&hash("jti"), LATER).await.unwrap();
+    store.use_once(&hash("jti"), LATER).await.unwrap();
 
     let idle = Duration::from_secs(90 * 86_400);
     let soon = UnixTime(NOW.0 + 1_000);
@@ -271,7 +271,7 @@ async fn a_purge_takes_what_has_expired_and_leaves_what_lives(#[values(Kind::Sql
     assert!(store.browser(&hash("b"), NOW).await.unwrap().is_none());
     assert!(store.code(&hash("code:g")).await.unwrap().is_none());
     assert!(store.refresh_token(&hash("rt")).await.unwrap().is_none());
-    assert!(store.use_assertion_id(&hash("jti"), LATER).await.unwrap(), "its row is gone");
+    assert!(store.use_once(&hash("jti"), LATER).await.unwrap(), "its row is gone");
     assert!(store.grant(&grant.id).await.unwrap().is_some(), "a live grant stays");
     assert!(store.registered_client(&client(1, NOW).id).await.unwrap().is_some(), "and its client");
     assert!(store.person(&person(1).id).await.unwrap().is_some(), "and its person");
