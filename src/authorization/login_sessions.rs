@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{record_audit, revocation_record};
+use super::revocation_record;
 use crate::crypto::Sealer;
 use crate::domain::login_session::{LoginSession, LoginSessionId, SyncStep};
 use crate::domain::{Clock, Person, Random, UnixTime};
 use crate::identity::{IdentityProvider, Login, LoginError, ProviderSessions, RenewalError};
 use crate::keys::{REMEMBERED, Revocations};
 use crate::store::{NewLoginSession, RevocationReason, Store, StoreError};
+use crate::telemetry::audit;
 use crate::telemetry::metrics::SignInMetrics;
 
 /// How often a gateway looks whether another one has its answer.
@@ -252,7 +253,7 @@ impl LoginSessions {
             let reason = RevocationReason::ProviderSessionEnded;
             self.metrics.grants_ended.count([reason.as_str()]);
             let record = revocation_record(grant, reason, now);
-            record_audit(&self.store, record).await;
+            audit::record(&self.store, record).await;
         }
         Err(SessionError::Ended)
     }

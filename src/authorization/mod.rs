@@ -50,9 +50,9 @@ use crate::identity::id_jag::TrustedIssuers;
 use crate::keys::{AccessTokenIssuer, REMEMBERED, Revocations};
 use crate::oauth::metadata::ProtectedResourceMetadata;
 use crate::oauth::scope::{ScopeCatalog, ScopeSet};
-use crate::store::{AuditRecord, Outcome, RevocationReason, Store, StoreError};
+use crate::store::{AuditRecord, Outcome, RevocationReason, Store};
+use crate::telemetry::audit;
 use crate::telemetry::metrics::SignInMetrics;
-use crate::telemetry::request::RequestScope;
 
 /// The authorization server under one configuration. A reload makes a new one over the same store and keys.
 pub struct AuthorizationServer {
@@ -136,13 +136,12 @@ impl AuthorizationServer {
     /// Writes an audit record and the matching log event. Trouble with the audit table is logged and stops
     /// nobody from signing in or out.
     async fn audit(&self, record: AuditRecord<'_>) {
-        record_audit(&self.store, record).await;
+        audit::record(&self.store, record).await;
     }
 
     /// The same for what happens often: nobody waits for the record.
     async fn audit_soon(&self, record: AuditRecord<'_>) {
-        log_audit(&record);
-        with_request(record, async |record| self.store.record_soon(&record).await).await;
+        audit::record_soon(&self.store, record).await;
     }
 }
 
@@ -159,38 +158,6 @@ fn describe(
         resource_documentation: described.documentation.as_ref().map(ToString::to_string),
         ..ProtectedResourceMetadata::of(origin, &route.path, name, server, scopes)
     }
-}
-
-/// See [`AuthorizationServer::audit`].
-async fn record_audit(store: &Store, record: AuditRecord<'_>) {
-    log_audit(&record);
-    with_request(record, async |record| store.record(&record).await).await;
-}
-
-/// Completes a record with the request it happened in, and notes when it cannot be written.
-async fn with_request(record: AuditRecord<'_>, write: impl AsyncFnOnce(AuditRecord<'_>) -> Result<(), StoreError>) {
-    let scope = RequestScope::present();
-    let peer = scope.as_ref().and_then(|scope| scope.client_ip).map(|ip| ip.to_string());
-    let record = AuditRecord {
-        request_id: record.request_id.or(scope.as_ref().map(|scope| &*scope.id)),
-        peer: record.peer.or(peer.as_deref()),
-        ..record
-    };
-    if let Err(error) = write(record).await {
-        tracing::warn!(event = "audit_write_failed", %error);
-    }
-}
-
-fn log_audit(record: &AuditRecord<'_>) {
-    tracing::info!(
-        event = record.event,
-        outcome = record.outcome.as_str(),
-        subjectId = record.subject.map(tracing::field::display),
-        clientId = record.client.map(tracing::field::display),
-        grantId = record.grant.map(tracing::field::display),
-        route = record.route,
-        reasonCode = record.reason,
-    );
 }
 
 /// The one audit record of a grant's end (REFR-5).

@@ -1,8 +1,9 @@
 //! How events are written: for people in `dev`, as JSON lines in `serve`.
 //!
-//! Owns the subscriber, and what is counted ([`metrics`]). What may stand in an event is decided where it is
+//! Owns the subscriber, what is counted ([`metrics`]), and how a record comes into the audit trail ([`audit`]). What may stand in an event is decided where it is
 //! written: never a token, code, verifier, secret, cookie, full redirect URI or body (gateway.md §11).
 
+pub mod audit;
 pub mod metrics;
 pub mod request;
 

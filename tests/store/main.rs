@@ -11,6 +11,7 @@ mod accounts;
 mod asserted;
 mod audit;
 mod behaviour;
+mod connections;
 mod floods;
 mod login_sessions;
 mod refreshing;
