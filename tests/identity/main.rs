@@ -4,8 +4,11 @@
 
 #[path = "../support/fake_oidc.rs"]
 mod fake_oidc;
+#[path = "../support/fake_upstream.rs"]
+mod fake_upstream;
 #[path = "../support/fake_workos.rs"]
 mod fake_workos;
 mod id_token;
 mod oidc;
+mod upstream_double;
 mod workos;
