@@ -133,6 +133,7 @@ fn settings(folder: &Path, origin: &str) -> Settings {
         database_url: format!("sqlite://{}", folder.join("bench.db").display()),
         secret_keys: vec![KeyMaterial::new([7; 32])],
         cimd_allow: Vec::new(),
+        upstream_allow: Vec::new(),
         outbound_ca_files: Vec::new(),
         outbound_resolve: Vec::new(),
         tls: None,

@@ -82,6 +82,7 @@ impl World {
             database_url: format!("sqlite://{}", folder.path().join("fuzz.db").display()),
             secret_keys: vec![KeyMaterial::new([7; 32])],
             cimd_allow: Vec::new(),
+            upstream_allow: Vec::new(),
             outbound_ca_files: Vec::new(),
             outbound_resolve: Vec::new(),
             tls: None,

@@ -98,6 +98,7 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         database_url: database,
         secret_keys: vec![secret_key(home)?],
         cimd_allow: args.process.cimd_allow.clone(),
+        upstream_allow: args.process.upstream_allow.clone(),
         outbound_ca_files: args.process.outbound_ca_file.clone(),
         outbound_resolve: args.process.outbound_resolve.clone(),
         tls: None,

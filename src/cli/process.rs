@@ -31,6 +31,9 @@ pub struct ProcessArgs {
     /// A host that a client-id metadata document may come from although it resolves to a special-use network
     #[arg(long, env = "DOORWARD_CIMD_ALLOW", value_name = "HOST[=CIDR]", value_delimiter = ',', value_parser = cimd_allow)]
     pub cimd_allow: Vec<(String, Option<IpNet>)>,
+    /// A special-use network in which the authorization server of an upstream may stand
+    #[arg(long, env = "DOORWARD_UPSTREAM_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    pub upstream_allow: Vec<IpNet>,
     /// Extra trust roots for outgoing TLS, as PEM
     #[arg(long, env = "DOORWARD_OUTBOUND_CA_FILE", value_name = "FILE", value_delimiter = ',')]
     pub outbound_ca_file: Vec<PathBuf>,

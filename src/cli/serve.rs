@@ -113,6 +113,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         database_url: args.database_url.clone(),
         secret_keys,
         cimd_allow: args.process.cimd_allow.clone(),
+        upstream_allow: args.process.upstream_allow.clone(),
         outbound_ca_files: args.process.outbound_ca_file.clone(),
         outbound_resolve: args.process.outbound_resolve.clone(),
         tls,

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG
 use http::{HeaderMap, StatusCode};
 use url::{Host, Url};
 
-use super::resolver::ResolveFailure;
+use super::resolver::{Guard, ResolveFailure};
 use super::special_use::SpecialUse;
 use super::{Outbound, freshness};
 
@@ -136,29 +136,10 @@ impl Outbound {
     /// # Errors
     /// [`FetchError`].
     pub async fn fetch(&self, url: &Url, rules: &FetchRules) -> Result<Fetch, FetchError> {
-        self.check_url(url)?;
+        check_url(url, &self.guard)?;
         tokio::time::timeout(rules.deadline, self.get(url, rules))
             .await
             .unwrap_or_else(|_| Err(FetchError::Timeout(rules.deadline.as_secs())))
-    }
-
-    /// Scheme, credentials, and literal addresses: the connector never asks the resolver about those.
-    fn check_url(&self, url: &Url) -> Result<(), FetchError> {
-        let host = url.host().ok_or(FetchError::Url)?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(FetchError::Url);
-        }
-        match url.scheme() {
-            "https" => {}
-            "http" if self.guard.allows_loopback() && names_loopback(&host) => {}
-            _ => return Err(FetchError::Url),
-        }
-        let address = match host {
-            Host::Ipv4(address) => address.into(),
-            Host::Ipv6(address) => address.into(),
-            Host::Domain(_) => return Ok(()),
-        };
-        self.guard.check(&host.to_string(), address).map_err(FetchError::Blocked)
     }
 
     async fn get(&self, url: &Url, rules: &FetchRules) -> Result<Fetch, FetchError> {
@@ -179,15 +160,26 @@ impl Outbound {
     }
 }
 
-fn names_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => super::canonical(name) == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+/// Scheme, credentials, and literal addresses: the connector never asks the resolver about those.
+pub(super) fn check_url(url: &Url, guard: &Guard) -> Result<(), FetchError> {
+    let host = url.host().ok_or(FetchError::Url)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::Url);
     }
+    match url.scheme() {
+        "https" => {}
+        "http" if guard.allows_plain(&host) => {}
+        _ => return Err(FetchError::Url),
+    }
+    let address = match host {
+        Host::Ipv4(address) => address.into(),
+        Host::Ipv6(address) => address.into(),
+        Host::Domain(_) => return Ok(()),
+    };
+    guard.check(&host.to_string(), address).map_err(FetchError::Blocked)
 }
 
-fn check_head(status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {
+pub(super) fn check_head(status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {
     if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
         return Err(FetchError::Redirect(status.as_u16()));
     }
@@ -223,7 +215,7 @@ fn etag(headers: &HeaderMap) -> Option<String> {
     (etag.len() <= LONGEST_ETAG).then(|| etag.to_owned())
 }
 
-async fn read_body(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, FetchError> {
+pub(super) async fn read_body(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, FetchError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::Broken)? {
         if body.len() + chunk.len() > max_bytes {
@@ -235,7 +227,7 @@ async fn read_body(mut response: reqwest::Response, max_bytes: usize) -> Result<
 }
 
 /// What went wrong underneath a failed request.
-fn cause(error: &reqwest::Error) -> FetchError {
+pub(super) fn cause(error: &reqwest::Error) -> FetchError {
     let mut layer: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(this) = layer {
         if let Some(failure) = this.downcast_ref::<ResolveFailure>() {

@@ -1,8 +1,9 @@
-//! Fetching URLs that strangers name: client-id metadata documents and the key sets of such clients.
+//! Fetching URLs that strangers name: client-id metadata documents and the key sets of such clients, and what upstreams say
+//! of their authorization servers.
 //!
-//! Owns the guarded HTTP client (CIMD-2, CIMD-3) and the documents fetched with it (CIMD-6 … CIMD-13, AuthKit's metadata). Must
-//! not know what a document is used for. [`Outbound::trusted_client`] is the one client without the address
-//! check; it is for endpoints that the operator's configuration names.
+//! Owns the guarded HTTP clients (CIMD-2, CIMD-3), one for each of the two kinds of strangers, and the documents fetched with
+//! them (CIMD-6 … CIMD-13, AuthKit's metadata). Must not know what a document is used for. [`Outbound::trusted_client`] is
+//! the one client without the address check; it is for endpoints that the operator's configuration names.
 
 mod client_documents;
 mod client_keys;
@@ -13,6 +14,7 @@ mod known_clients;
 mod remote_document;
 mod resolver;
 mod special_use;
+mod upstream;
 
 pub use client_documents::{
     ClientDocumentError, ClientDocuments, DocumentPolicy, DocumentStore, DocumentStoreError, NoDocumentStore,
@@ -21,6 +23,7 @@ pub use client_documents::{
 pub use fetch::{Fetch, FetchError, FetchRules, Fetched, Purpose};
 pub use remote_document::RemoteDocument;
 pub use special_use::{SpecialUse, special_use};
+pub use upstream::{Answered, Post, Unanswered, UpstreamFetcher};
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -42,6 +45,8 @@ pub struct OutboundSettings {
     /// `--cimd-allow HOST[=CIDR]`: hosts that may stand for special-use addresses, all of them or those of one
     /// network.
     pub cimd_allow: Vec<(String, Option<IpNet>)>,
+    /// `--upstream-allow CIDR`: special-use networks in which authorization servers of upstreams may stand.
+    pub upstream_allow: Vec<IpNet>,
     /// `dev`: any host may stand for loopback, and plain http is good enough there.
     pub allow_loopback: bool,
     /// `--outbound-ca-file`: PEM bundles of further trust roots.
@@ -70,22 +75,30 @@ pub struct Outbound {
     guarded: reqwest::Client,
     trusted: reqwest::Client,
     guard: Arc<Guard>,
+    upstream: reqwest::Client,
+    upstream_guard: Arc<Guard>,
 }
 
 impl Outbound {
     /// # Errors
     /// [`OutboundError`].
     pub fn new(settings: &OutboundSettings) -> Result<Self, OutboundError> {
-        let guard = Arc::new(Guard::new(&settings.cimd_allow, settings.allow_loopback));
+        let guard = Arc::new(Guard::of_documents(&settings.cimd_allow, settings.allow_loopback));
+        let upstream_guard = Arc::new(Guard::of_upstreams(&settings.upstream_allow, settings.allow_loopback));
         let fixed = Arc::new(fixed_addresses(&settings.resolve)?);
         let roots = extra_roots(&settings.extra_roots)?;
-        let guarded = Resolver { fixed: Arc::clone(&fixed), guard: Some(Arc::clone(&guard)) };
-        let trusted = Resolver { fixed, guard: None };
-        Ok(Self {
+        let guarded = |guard: &Arc<Guard>| {
+            let resolver = Resolver { fixed: Arc::clone(&fixed), guard: Some(Arc::clone(guard)) };
             // No connection outlives its fetch: each one is to an address checked for it.
-            guarded: build(base_client(roots.clone(), guarded).pool_max_idle_per_host(0))?,
-            trusted: build(base_client(roots, trusted).pool_idle_timeout(IDLE_CONNECTION))?,
+            build(base_client(roots.clone(), resolver).pool_max_idle_per_host(0))
+        };
+        let trusted = Resolver { fixed: Arc::clone(&fixed), guard: None };
+        Ok(Self {
+            guarded: guarded(&guard)?,
+            trusted: build(base_client(roots.clone(), trusted).pool_idle_timeout(IDLE_CONNECTION))?,
             guard,
+            upstream: guarded(&upstream_guard)?,
+            upstream_guard,
         })
     }
 

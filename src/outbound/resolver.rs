@@ -4,11 +4,12 @@
 //! check and use in which a name could come to mean something else (DNS rebinding).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Host;
 
 use super::special_use::{SpecialUse, special_use};
 
@@ -16,18 +17,37 @@ use super::special_use::{SpecialUse, special_use};
 #[derive(Debug)]
 pub(super) struct Guard {
     /// `--cimd-allow HOST[=CIDR]`; `None` stands for every network.
-    allowed: Vec<(String, Option<IpNet>)>,
+    hosts: Vec<(String, Option<IpNet>)>,
+    /// `--upstream-allow CIDR`, whatever the host is called.
+    networks: Vec<IpNet>,
     allow_loopback: bool,
 }
 
 impl Guard {
-    pub(super) fn new(allowed: &[(String, Option<IpNet>)], allow_loopback: bool) -> Self {
-        let allowed = allowed.iter().map(|(host, net)| (canonical(host), *net)).collect();
-        Self { allowed, allow_loopback }
+    pub(super) fn of_documents(hosts: &[(String, Option<IpNet>)], allow_loopback: bool) -> Self {
+        let hosts = hosts.iter().map(|(host, net)| (canonical(host), *net)).collect();
+        Self { hosts, networks: Vec::new(), allow_loopback }
     }
 
-    pub(super) fn allows_loopback(&self) -> bool {
-        self.allow_loopback
+    pub(super) fn of_upstreams(networks: &[IpNet], allow_loopback: bool) -> Self {
+        Self { hosts: Vec::new(), networks: networks.to_vec(), allow_loopback }
+    }
+
+    /// Whether http is good enough for `host`: it does not leave the machine, and may be dialled.
+    pub(super) fn allows_plain(&self, host: &Host<&str>) -> bool {
+        let loopback: &[IpAddr] = match host {
+            Host::Domain(name) if canonical(name) == "localhost" => {
+                &[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            Host::Ipv4(address) if address.is_loopback() => &[(*address).into()],
+            Host::Ipv6(address) if address.is_loopback() => &[(*address).into()],
+            _ => return false,
+        };
+        self.allow_loopback || loopback.iter().any(|address| self.opens_network(*address))
+    }
+
+    fn opens_network(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|net| net.contains(&address))
     }
 
     /// Whether `host`, which stands for `address`, may be dialled.
@@ -38,8 +58,8 @@ impl Guard {
         }
         let host = canonical(host);
         let opened =
-            self.allowed.iter().any(|(allowed, net)| *allowed == host && net.is_none_or(|net| net.contains(&address)));
-        if opened { Ok(()) } else { Err(class) }
+            self.hosts.iter().any(|(allowed, net)| *allowed == host && net.is_none_or(|net| net.contains(&address)));
+        if opened || self.opens_network(address) { Ok(()) } else { Err(class) }
     }
 }
 
@@ -106,7 +126,7 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(
+        Guard::of_documents(
             &[("inner.example".into(), Some("10.1.0.0/16".parse().unwrap())), ("Any.Example.".into(), None)],
             false,
         )
@@ -124,11 +144,29 @@ mod tests {
 
     #[test]
     fn loopback_in_development_opens_nothing_else() {
-        let guard = Guard::new(&[], true);
+        let guard = Guard::of_documents(&[], true);
         assert!(guard.check("localhost", "127.0.0.1".parse().unwrap()).is_ok());
         assert!(guard.check("localhost", "::1".parse().unwrap()).is_ok());
         assert_eq!(guard.check("localhost", "0.0.0.0".parse().unwrap()), Err(SpecialUse::Unspecified));
         assert_eq!(guard.check("localhost", "192.168.1.1".parse().unwrap()), Err(SpecialUse::Private));
+    }
+
+    #[test]
+    fn networks_opened_for_upstreams_are_open_under_any_name_and_no_others() {
+        let guard = Guard::of_upstreams(&["10.1.0.0/16".parse().unwrap(), "127.0.0.2/32".parse().unwrap()], false);
+        assert!(guard.check("inner.example", "10.1.2.3".parse().unwrap()).is_ok());
+        assert!(guard.check("other.example", "127.0.0.2".parse().unwrap()).is_ok());
+        for (address, class) in [
+            ("10.2.0.1", SpecialUse::Private),
+            ("127.0.0.1", SpecialUse::Loopback),
+            ("169.254.169.254", SpecialUse::LinkLocal),
+            ("::ffff:10.1.2.3", SpecialUse::MappedIpv4),
+        ] {
+            assert_eq!(guard.check("inner.example", address.parse().unwrap()), Err(class), "{address}");
+        }
+        assert!(guard.allows_plain(&Host::Ipv4("127.0.0.2".parse().unwrap())));
+        assert!(!guard.allows_plain(&Host::Ipv4("10.1.2.3".parse().unwrap())));
+        assert!(!guard.allows_plain(&Host::Domain("localhost")));
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Assembly {
         let upstream_tls = upstream_tls(&roots)?;
         let outbound = Outbound::new(&OutboundSettings {
             cimd_allow: settings.cimd_allow.clone(),
+            upstream_allow: settings.upstream_allow.clone(),
             allow_loopback: settings.development.is_some(),
             extra_roots: roots,
             resolve: settings.outbound_resolve.clone(),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub secret_keys: Vec<KeyMaterial>,
     /// Hosts a client-id metadata document may come from although they resolve to a special-use network.
     pub cimd_allow: Vec<(String, Option<IpNet>)>,
+    /// Special-use networks in which the authorization servers of upstreams may stand.
+    pub upstream_allow: Vec<IpNet>,
     /// PEM files of extra trust roots.
     pub outbound_ca_files: Vec<PathBuf>,
     /// Host, port and the address to use for them.

@@ -127,6 +127,7 @@ impl TestGateway {
                 .unwrap_or_else(|| format!("sqlite://{}", folder.path().join("test.db").display())),
             secret_keys: vec![KeyMaterial::new([7; 32])],
             cimd_allow: Vec::new(),
+            upstream_allow: Vec::new(),
             outbound_ca_files: Vec::new(),
             outbound_resolve: Vec::new(),
             tls: None,
