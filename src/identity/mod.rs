@@ -1,10 +1,12 @@
 //! The identity provider: where people sign in.
 //!
 //! Owns the conversation with the provider (authorization URL, code exchange, verification of what comes
-//! back, sign-out URL). Must not know of MCP clients, consent or our own tokens.
+//! back, sign-out URL), and how the gateway proves who asks at a token endpoint. Must not know of MCP clients, consent or our
+//! own tokens.
 
 pub mod authkit;
 mod bounded;
+pub mod client_authentication;
 pub mod dev;
 pub mod id_jag;
 pub mod jwks;

@@ -1,24 +1,16 @@
-//! The code for an ID token, and how the gateway proves who asks (IDP-9; RFC 6749 §2.3.1, RFC 7523).
+//! The code for an ID token (RFC 6749 §4.1.3, OpenID Connect Core §3.1.3).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use url::form_urlencoded::{Serializer, byte_serialize};
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
 
 use super::Oidc;
 use super::endpoints::Endpoints;
-use crate::config::model::{ClientKey, OidcCredential, SecretWay};
-use crate::domain::UnixTime;
-use crate::domain::random::random_id;
 use crate::identity::bounded::{failure, read_body};
+use crate::identity::client_authentication::ClientProof;
 use crate::identity::shown::error_code;
 use crate::identity::{InteractiveStep, LoginError, LoginReturn, SetUpFault};
-
-/// Seconds a client assertion is good for.
-const ASSERTION_LIFE: i64 = 60;
 
 /// What a login needs of the token answer. Refresh tokens are left where they are: nothing asks again (IDP-11).
 #[derive(Deserialize)]
@@ -41,7 +33,6 @@ pub(super) async fn redeem(oidc: &Oidc, endpoints: &Endpoints, login: &LoginRetu
 }
 
 fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Result<reqwest::RequestBuilder, LoginError> {
-    let client_id = oidc.options.client_id.as_str();
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "authorization_code")
         .append_pair("code", login.code)
@@ -49,46 +40,24 @@ fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Resul
     if let Some(verifier) = login.code_verifier {
         form.append_pair("code_verifier", verifier);
     }
+    let proof = ClientProof {
+        client_id: &oidc.options.client_id,
+        credential: &oidc.options.credential,
+        secret_way: endpoints.secret_way,
+        token_endpoint: &endpoints.token,
+    };
+    let authorization = proof
+        .add_to(&mut form, &*oidc.random, login.now)
+        .map_err(|not_signed| LoginError::Untrusted(not_signed.to_string()))?;
     let mut request = oidc
         .client
         .post(endpoints.token.clone())
         .header("accept", "application/json")
         .header("content-type", "application/x-www-form-urlencoded");
-    match &oidc.options.credential {
-        OidcCredential::Secret { secret, way } => match way.unwrap_or(endpoints.secret_way) {
-            SecretWay::Basic => request = request.header("authorization", basic(client_id, secret.expose_secret())),
-            SecretWay::Post => {
-                form.append_pair("client_id", client_id).append_pair("client_secret", secret.expose_secret());
-            }
-        },
-        OidcCredential::None => {
-            form.append_pair("client_id", client_id);
-        }
-        OidcCredential::PrivateKey(key) => {
-            let jti = random_id("", &*oidc.random);
-            let assertion = assertion(key, client_id, endpoints.token.as_str(), &jti, login.now)?;
-            form.append_pair("client_id", client_id)
-                .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                .append_pair("client_assertion", &assertion);
-        }
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
     }
     Ok(request.body(form.finish()))
-}
-
-/// RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
-fn basic(client_id: &str, secret: &str) -> String {
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(secret))))
-}
-
-/// OpenID Connect Core §9.
-fn assertion(key: &ClientKey, client_id: &str, audience: &str, jti: &str, now: UnixTime) -> Result<String, LoginError> {
-    let claims = json!({
-        "iss": client_id, "sub": client_id, "aud": audience, "jti": jti, "iat": now.0, "exp": now.0 + ASSERTION_LIFE,
-    });
-    key.key
-        .sign_jwt(key.id.as_deref(), &claims)
-        .ok_or_else(|| LoginError::Untrusted("our client assertion could not be signed".to_owned()))
 }
 
 /// RFC 6749 §5.2. The description is free text and goes no further.
