@@ -4,6 +4,7 @@
 
 pub mod authorization;
 pub mod bearer;
+pub mod challenge;
 pub mod client_id_metadata;
 pub mod client_metadata;
 pub mod introspection;
@@ -14,4 +15,6 @@ pub mod redirect_uri;
 pub mod registration;
 pub mod resource;
 pub mod scope;
+pub mod server_metadata;
 pub mod token;
+pub mod token_answer;
