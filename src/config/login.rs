@@ -96,9 +96,14 @@ impl Login {
         self.node.get(name).and_then(Node::as_text).map(str::to_owned)
     }
 
+    /// Whether AuthKit issues the tokens, as the project has it.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.options, LoginOptions::AuthKit(raw::AuthKit { mode: raw::AuthKitMode::Dcr, .. }))
+    }
+
     /// The scopes that can be granted; `None` where that is AuthKit's to say.
     pub fn scopes(&self) -> Option<BTreeSet<String>> {
-        if matches!(self.options, LoginOptions::AuthKit(raw::AuthKit { mode: raw::AuthKitMode::Dcr, .. })) {
+        if self.is_direct() {
             return None;
         }
         Some(self.options.gateway().scopes.keys().cloned().chain([gateway::BASE_SCOPE.to_owned()]).collect())

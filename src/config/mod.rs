@@ -31,6 +31,7 @@ mod rate_limit;
 pub mod raw;
 mod routes;
 mod schema;
+mod token_exchange;
 mod workos;
 
 use std::path::{Path, PathBuf};
@@ -173,7 +174,7 @@ fn route_files(folder: &Path, problems: &mut Problems) -> Vec<PathBuf> {
 }
 
 /// Options that hold a secret.
-const SECRETS: [&str; 4] = ["clientSecret", "secret", "initialAccessToken", "privateKey"];
+const SECRETS: [&str; 5] = ["clientSecret", "secret", "initialAccessToken", "privateKey", "privateKeyPem"];
 
 /// SEC-8: a secret that is written out, in a file that gets copied and committed, rather than named.
 fn note_secrets(node: &Node, problems: &Problems, notes: &mut Vec<String>) {

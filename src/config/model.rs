@@ -1,6 +1,7 @@
 //! The configuration as the rest of the gateway sees it: typed, valid, immutable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
@@ -16,6 +17,9 @@ pub use super::headers::HeaderChange;
 pub use super::id_jag::{SubjectMapping, TrustedIssuer};
 pub use super::providers::{AnotherAccount, ProviderProfile, SignOut};
 pub use super::rate_limit::{RateLimit, RateLimitBy};
+pub use super::token_exchange::{
+    IdJagEndpoint, Upstream, UpstreamIdJag, UpstreamMode, UpstreamOAuth, UpstreamPrompt, UpstreamRegistration,
+};
 use crate::crypto::AssertionKey;
 use crate::domain::Client;
 use crate::oauth::scope::ScopeSet;
@@ -47,6 +51,12 @@ impl GatewayConfig {
     #[must_use]
     pub fn protected_route(&self, path: &str) -> Option<&Route> {
         self.protected_routes().find(|route| route.path == path)
+    }
+
+    /// The servers that want a credential of their own, each once.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let mut seen = BTreeSet::new();
+        self.routes.iter().filter_map(|route| route.credential.as_ref()).filter(move |one| seen.insert(one.id.as_str()))
     }
 }
 
@@ -282,6 +292,8 @@ pub struct Route {
     pub filters: Vec<CapabilityFilter>,
     /// Whether, and how, its calls are recorded.
     pub audit: Option<AuditLog>,
+    /// What its server wants of a call. Routes with the same server may share it.
+    pub credential: Option<Arc<Upstream>>,
 }
 
 impl Route {

@@ -9,37 +9,15 @@ use super::document::{Kind, Node};
 use super::login::{Login, LoginOptions, Resolved, stand_in_credentials};
 use super::model::{AccessRules, AuditLog, CapabilityFilter, HeaderChange, RateLimit};
 use super::routes::Known;
+use super::token_exchange::{self, Credential};
 use super::{Mode, access, audit_log, capability_filter, headers, rate_limit, raw, schema};
 
 pub(super) const WORKOS: &str = "mcp-workos-oauth-inbound";
 pub(super) const OIDC: &str = "mcp-oauth-inbound";
 pub(super) const AUTHKIT: &str = "mcp-authkit-inbound";
+const TOKEN_EXCHANGE: &str = "mcp-token-exchange-inbound";
 
-/// The policy types of this version.
-const SUPPORTED: &[&str] = &[
-    WORKOS,
-    OIDC,
-    "mcp-auth0-oauth-inbound",
-    "mcp-cognito-oauth-inbound",
-    "mcp-clerk-oauth-inbound",
-    "mcp-entra-oauth-inbound",
-    "mcp-google-oauth-inbound",
-    "mcp-keycloak-oauth-inbound",
-    "mcp-logto-oauth-inbound",
-    "mcp-okta-oauth-inbound",
-    "mcp-onelogin-oauth-inbound",
-    "mcp-ping-oauth-inbound",
-    AUTHKIT,
-    "mcp-access-inbound",
-    "mcp-capability-filter-inbound",
-    "set-headers-inbound",
-    "remove-headers-inbound",
-    "set-upstream-api-key-inbound",
-    "rate-limit-inbound",
-    "audit-log-inbound",
-];
-
-const SUPPORTED_HELP: &str = "`doorward schema policies` shows those of this version";
+const TYPES_HELP: &str = "`doorward schema policies` shows those of this version";
 
 /// `policyType` and the `export` that belongs to it.
 const TYPES: &[(&str, &str)] = &[
@@ -56,7 +34,7 @@ const TYPES: &[(&str, &str)] = &[
     ("mcp-onelogin-oauth-inbound", "McpOneLoginOAuthInboundPolicy"),
     ("mcp-ping-oauth-inbound", "McpPingOAuthInboundPolicy"),
     (AUTHKIT, "McpAuthKitInboundPolicy"),
-    ("mcp-token-exchange-inbound", "McpTokenExchangeInboundPolicy"),
+    (TOKEN_EXCHANGE, "McpTokenExchangeInboundPolicy"),
     ("mcp-capability-filter-inbound", "McpCapabilityFilterInboundPolicy"),
     ("mcp-access-inbound", "McpAccessInboundPolicy"),
     ("rate-limit-inbound", "RateLimitInboundPolicy"),
@@ -89,13 +67,15 @@ pub(super) enum Rule {
     RateLimit(RateLimit),
     Filter(CapabilityFilter),
     AuditLog(AuditLog),
+    Credential(Box<Credential>),
 }
 
 impl Rule {
     /// Whether it is about the person who calls, so that a public route cannot have it.
     pub fn needs_person(&self) -> bool {
         match self {
-            Self::Access(_) => true,
+            // A credential is lent to people whom the gateway knows.
+            Self::Access(_) | Self::Credential(_) => true,
             Self::Headers(_) | Self::AuditLog(_) => false,
             Self::RateLimit(limit) => limit.by.needs_token(),
             Self::Filter(filter) => filter.needs_caller(),
@@ -137,6 +117,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
             let supported = check_type(item, problems);
             if supported {
                 stand_in = stand_in.take().or(stand_in_credentials(item, mode, problems));
+                if item.get("policyType").and_then(Node::as_text) == Some(TOKEN_EXCHANGE) {
+                    token_exchange::check_secrets(item, problems);
+                }
             } else if let Some(name) = item.get("name").and_then(Node::as_text) {
                 policies.entries.push(Entry { name: name.to_owned(), role: Role::Unusable });
             }
@@ -185,12 +168,16 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
                     rate_limit::resolve(&name, &options, node, problems).map(Rule::RateLimit)
                 });
             }
+            raw::Policy::TokenExchange(policy) => policies.add_rule(policy, node, |options, own| {
+                token_exchange::resolve(&node.find(&["name"]), options, own, problems).map(Rule::Credential)
+            }),
             raw::Policy::CapabilityFilter(policy) => policies.add_rule(policy, node, |options, node| {
                 Some(Rule::Filter(capability_filter::resolve(options, node, whole, problems)))
             }),
         }
     }
     Policies::check_names(&document, problems);
+    policies.check_credential_ids(problems);
     policies
 }
 
@@ -269,6 +256,27 @@ impl Policies {
         }
     }
 
+    /// What is stored for one server must not be taken for another's.
+    fn check_credential_ids(&self, problems: &mut Problems) {
+        let mut seen: Vec<(&str, Place)> = Vec::new();
+        for policy in &self.rules {
+            let Rule::Credential(credential) = &policy.rule else { continue };
+            let place = policy.node.find(&["id"]).place;
+            if let Some((_, first)) = seen.iter().find(|(id, _)| *id == credential.id) {
+                let first = problems.locate(*first, place);
+                problems
+                    .add(
+                        "duplicate",
+                        place,
+                        format!("there are two token exchange policies with the id `{}`", credential.id),
+                    )
+                    .help(format!("the first stands {first}; give one of them an `id` of its own"));
+            } else {
+                seen.push((&credential.id, place));
+            }
+        }
+    }
+
     /// The login policy, typed, and what the rules say of its clients. Anything wrong is in `problems`.
     pub fn resolve(&self, routes: &Known, problems: &mut Problems, notes: &mut Vec<String>) -> Option<Resolved> {
         let login = self.login.as_ref()?;
@@ -283,7 +291,8 @@ impl Policies {
                     let own_claim = |option: &str| login.option(option);
                     capability_filter::check_against_login(&policy.node, login.scopes().as_ref(), own_claim, problems);
                 }
-                Rule::Headers(_) | Rule::RateLimit(_) | Rule::AuditLog(_) => {}
+                Rule::Credential(credential) if login.is_direct() => credential.check_direct(&policy.node, problems),
+                Rule::Headers(_) | Rule::RateLimit(_) | Rule::AuditLog(_) | Rule::Credential(_) => {}
             }
         }
         login.resolve(routes, problems, notes)
@@ -303,7 +312,7 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
         problems.add("value", kind.place, format!("there is no policy type {}", kind.shown())).nearest(
             text,
             TYPES.iter().map(|(name, _)| *name),
-            SUPPORTED_HELP,
+            TYPES_HELP,
         );
         return false;
     };
@@ -314,12 +323,6 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
         problems
             .add("value", export.place, format!("`export` does not belong to `{text}`"))
             .help(format!("write `{right}`, or leave `export` out"));
-    }
-    if !SUPPORTED.contains(&text) {
-        problems
-            .add("unsupported", kind.place, format!("`{text}` is not supported yet in this version"))
-            .help(SUPPORTED_HELP);
-        return false;
     }
     true
 }

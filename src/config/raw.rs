@@ -14,6 +14,7 @@ mod oidc;
 mod providers;
 mod rate_limit;
 mod routes;
+mod token_exchange;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use oidc::*;
 pub use providers::*;
 pub use rate_limit::*;
 pub use routes::*;
+pub use token_exchange::*;
 
 /// `config/policies.json`.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
@@ -130,6 +132,8 @@ pub enum Policy {
     RateLimit(PolicyOf<RateLimit>),
     #[serde(rename = "mcp-capability-filter-inbound")]
     CapabilityFilter(PolicyOf<CapabilityFilter>),
+    #[serde(rename = "mcp-token-exchange-inbound")]
+    TokenExchange(PolicyOf<TokenExchange>),
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,7 @@
 //! `*.oas.json`: the MCP routes and the rules between them and the policies (gateway.md §2, §10).
 
+mod credentials;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use super::model::{
 use super::policies::{Policies, Role, Rule, check_module};
 use super::{addresses, client_certificate, raw, schema};
 use crate::oauth::scope::ScopeSet;
+use credentials::Credentials;
 
 const METHODS: [&str; 4] = ["post", "get", "get,post", "get,post,delete"];
 const ROUTE_KEYS: [&str; 2] = ["x-zuplo-route", "x-doorward-route"];
@@ -226,6 +229,7 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Vec<Route> {
     check_unique(operations, problems);
+    let mut credentials = Credentials::default();
     operations
         .iter()
         .filter_map(|operation| {
@@ -233,6 +237,7 @@ pub(super) fn resolve(
             let cors = operation.settings.as_ref().and_then(|settings| settings.cors_policy.as_deref());
             let cors = policies.cors.of_route(cors, operation.find(&["corsPolicy"]).place, problems);
             let proxy = proxy(operation, folder, problems)?;
+            let credential = credentials.of_route(operation, policies, &proxy.upstream, problems);
             Some(Route {
                 cors,
                 operation_id: operation.id.clone()?,
@@ -246,6 +251,7 @@ pub(super) fn resolve(
                 rate_limits: rate_limits(operation, policies),
                 filters: filters(operation, policies),
                 audit: audit(operation, policies),
+                credential,
             })
         })
         .collect()
@@ -384,6 +390,7 @@ fn check_policies(operation: &Operation, policies: &Policies, problems: &mut Pro
         }
     }
     check_one_login(operation, settings, policies, problems);
+    credentials::check(operation, settings, policies, problems);
     let Some(options) = settings.handler.as_ref().and_then(|handler| handler.options.as_ref()) else { return };
     if !has_login && !options.public {
         problems

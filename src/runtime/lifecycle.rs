@@ -230,6 +230,7 @@ fn with_demo(mut config: GatewayConfig, demo: Option<&DemoServer>) -> GatewayCon
             rate_limits: Vec::new(),
             filters: Vec::new(),
             audit: None,
+            credential: None,
         });
     }
     config

@@ -30,6 +30,7 @@ mod rate_limits;
 mod routes;
 mod schema;
 mod shape;
+mod token_exchange;
 mod workos;
 
 use std::collections::BTreeMap;

@@ -6,20 +6,6 @@ use insta::assert_snapshot;
 use crate::{Folder, SECRET, item, routes_with, with_options};
 
 #[test]
-fn a_policy_type_of_a_later_version_says_so() {
-    assert_snapshot!(Folder::new(&[("policies.json", r#"{"policies": [{"name": "workos", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"id": "x"}}}]}"#), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]).report(SECRET, Mode::Serve), @r#"
-    error: `mcp-token-exchange-inbound` is not supported yet in this version
-     --> config/policies.json:1:48
-      |
-    1 | {"policies": [{"name": "workos", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"id": "x"}}}]}
-      |                                                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: `doorward schema policies` shows those of this version
-
-    1 problem in the configuration
-    "#);
-}
-
-#[test]
 fn an_unknown_policy_type_gets_the_nearest_right_spelling() {
     assert_snapshot!(Folder::new(&[("policies.json", r#"{"policies": [{"name": "workos", "policyType": "mcp-workos-oauth-inbond", "handler": {"options": {"clientId": "client_1", "clientSecret": "$env(SECRET)"}}}]}"#), ("routes.oas.json", &routes_with(&item("/mcp/a", "a")))]).report(SECRET, Mode::Serve), @r#"
     error: there is no policy type `mcp-workos-oauth-inbond`
