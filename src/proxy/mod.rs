@@ -19,6 +19,7 @@ mod keep_alive;
 mod people;
 mod pool;
 mod rate_limits;
+mod response;
 mod route;
 mod session;
 mod shared;
@@ -30,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub use answer::ProxyBody;
@@ -53,10 +54,8 @@ use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
 use crate::telemetry::metrics::{CounterBy, Metrics};
-use answer::{BodyKind, Bounds};
 use audit::{Recording, Witness};
 use error::{Challenged, ProxyError};
-use filter::{Filter, Shape};
 use people::People;
 use rate_limits::{RateLimits, SharedWindows};
 use streams::{StreamPlace, Streams};
@@ -398,78 +397,6 @@ impl Proxy {
             latencyMs = took.as_millis(),
         );
         self.answer(call, response, address, place, filter)
-    }
-
-    /// The upstream's answer, in the form the client may have it (PROX-6, PROX-7, PROX-9).
-    fn answer(
-        &self,
-        call: &Call<'_>,
-        response: Response<pool::Answer>,
-        address: usize,
-        place: StreamPlace,
-        filter: Option<Filter>,
-    ) -> Result<Response<ProxyBody>, ProxyError> {
-        match response.status() {
-            StatusCode::UNAUTHORIZED => return Err(ProxyError::UpstreamCredential),
-            status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                return Err(ProxyError::UpstreamRedirect);
-            }
-            // 101: nobody asked it to leave HTTP, and what follows would not be an answer.
-            status if status.is_informational() => {
-                return Err(ProxyError::UpstreamUnreachable("it switched to another protocol".to_owned()));
-            }
-            _ => {}
-        }
-        let (mut parts, body) = response.into_parts();
-        headers::strip_response(&mut parts.headers);
-        if call.token.is_some() {
-            headers::keep_private(&mut parts.headers);
-        }
-        self.sessions.seal_in(&mut parts.headers, call.token.as_ref(), call.to, address);
-        parts.version = http::Version::HTTP_11;
-        let filter = match filter {
-            None => None,
-            Some(filter) => {
-                let shape = filter.shape(
-                    &mut parts,
-                    http_body::Body::is_end_stream(&body),
-                    call.request_id,
-                    &call.to.route.operation_id,
-                )?;
-                match shape {
-                    Shape::Empty => None,
-                    Shape::Filtered(filter) => Some(filter),
-                    Shape::Replaced(bytes) => return Ok(Response::from_parts(parts, ProxyBody::own(bytes))),
-                }
-            }
-        };
-        let (kind, life) = if headers::is_event_stream(&parts.headers) {
-            headers::keep_unbuffered(&mut parts.headers);
-            // Into bytes that are encoded, nothing can be put.
-            let comments = !parts.headers.contains_key(header::CONTENT_ENCODING);
-            let period = call.to.route.proxy.stream_keep_alive.filter(|_| comments);
-            (BodyKind::EventStream(period), self.stream_life(call))
-        } else {
-            (BodyKind::Whole, self.stream_max)
-        };
-        let revocations = Arc::clone(self.verifier.revocations());
-        let bounds = Bounds { life, revocations, token: call.token.as_ref().and_then(CallerToken::of_grant).cloned() };
-        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place, filter)))
-    }
-
-    /// How long an event stream may stay open (STRM-8).
-    fn stream_life(&self, call: &Call<'_>) -> Duration {
-        // Nobody tells of a token of AuthKit that its consent was withdrawn. Who listens comes back with a newer one.
-        let ends_with_token = |token: &CallerToken| {
-            if token.of_grant().is_some() { self.close_at_expiry } else { call.listens }
-        };
-        match &call.token {
-            Some(token) if ends_with_token(token) => {
-                let left = token.expires_at().since(self.clock.now()).max(0);
-                self.stream_max.min(Duration::from_secs(left.unsigned_abs()))
-            }
-            _ => self.stream_max,
-        }
     }
 }
 
