@@ -28,8 +28,7 @@ CREATE TABLE upstream_registrations (
     id                TEXT    NOT NULL PRIMARY KEY,
     upstream_id       TEXT    NOT NULL,
     sealed            BYTEA   NOT NULL,
-    used_at           BIGINT  NOT NULL,
-    expires_at        BIGINT
+    used_at           BIGINT NOT NULL
 );
 CREATE INDEX upstream_registrations_by_use ON upstream_registrations (used_at);
 

@@ -28,8 +28,7 @@ CREATE TABLE upstream_registrations (
     id                TEXT    NOT NULL PRIMARY KEY,
     upstream_id       TEXT    NOT NULL,
     sealed            BLOB    NOT NULL,
-    used_at           INTEGER NOT NULL,
-    expires_at        INTEGER
+    used_at           INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX upstream_registrations_by_use ON upstream_registrations (used_at);
 

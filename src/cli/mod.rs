@@ -4,6 +4,7 @@ pub mod add;
 pub mod audit;
 pub mod check;
 pub mod clients;
+pub mod connections;
 pub mod dev;
 pub mod grants;
 pub mod healthcheck;
@@ -39,6 +40,7 @@ pub enum Command {
     Keys(keys::KeysArgs),
     Clients(clients::ClientsArgs),
     Grants(grants::GrantsArgs),
+    Connections(connections::ConnectionsArgs),
     Audit(audit::AuditArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -65,6 +67,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => operator::run(args.run(&mut stdout)),
         Command::Clients(args) => operator::run(args.run(&mut stdout)),
         Command::Grants(args) => operator::run(args.run(&mut stdout)),
+        Command::Connections(args) => operator::run(args.run(&mut stdout)),
         Command::Audit(args) => operator::run(args.run(&mut stdout)),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }

@@ -74,8 +74,14 @@ impl TokenAnswer {
 pub fn error_code(json: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(json).ok()?;
     let code = answer.get("error").filter(|error| !error.is_null())?.as_str().unwrap_or_default();
+    Some(shown_code(code))
+}
+
+/// An error code, as a message may show it; anything that is not shaped like one is left out.
+#[must_use]
+pub fn shown_code(code: &str) -> String {
     let shaped = (1..=LONGEST_CODE).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    Some(if shaped { code.to_owned() } else { "an unreadable error code".to_owned() })
+    if shaped { code.to_owned() } else { "an unreadable error code".to_owned() }
 }
 
 /// Visible ASCII (RFC 6749 appendix A.12).

@@ -81,8 +81,6 @@ pub struct UpstreamRegistration {
     pub upstream: String,
     pub sealed: Vec<u8>,
     pub used_at: UnixTime,
-    /// When its secret ends.
-    pub expires_at: Option<UnixTime>,
 }
 
 impl Store {
@@ -90,10 +88,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
         let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM upstream_connections WHERE id = $1"));
-        let row: Option<ConnectionRow> = read!(self, |pool| sqlx::query_as(sql)
-            .bind(id.as_str())
-            .fetch_optional(pool)
-            .await)?;
+        let row: Option<ConnectionRow> =
+            read!(self, |pool| sqlx::query_as(sql).bind(id.as_str()).fetch_optional(pool).await)?;
         row.map(ConnectionRow::into_connection).transpose()
     }
 
@@ -170,10 +166,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
         let sql = sqlx::AssertSqlSafe(format!("DELETE FROM upstream_connections WHERE id = $1 RETURNING {COLUMNS}"));
-        let row: Option<ConnectionRow> = write!(self, |pool| sqlx::query_as(sql)
-            .bind(id.as_str())
-            .fetch_optional(pool)
-            .await)?;
+        let row: Option<ConnectionRow> =
+            write!(self, |pool| sqlx::query_as(sql).bind(id.as_str()).fetch_optional(pool).await)?;
         row.map(ConnectionRow::into_connection).transpose()
     }
 
@@ -204,11 +198,7 @@ impl Store {
         const BOUND: &str = "DELETE FROM upstream_attempts WHERE browser_id = $1 AND id NOT IN \
              (SELECT id FROM upstream_attempts WHERE browser_id = $1 ORDER BY created_at DESC, id LIMIT $2)";
         in_transaction!(self, |tx| {
-            sqlx::query(BOUND)
-                .bind(attempt.browser.as_str())
-                .bind(ATTEMPTS_PER_BROWSER - 1)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(BOUND).bind(attempt.browser.as_str()).bind(ATTEMPTS_PER_BROWSER - 1).execute(&mut *tx).await?;
             sqlx::query(INSERT)
                 .bind(&attempt.id)
                 .bind(state.as_bytes().as_slice())
@@ -253,16 +243,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn upstream_registration(&self, id: &str) -> Result<Option<UpstreamRegistration>, StoreError> {
-        const SQL: &str =
-            "SELECT id, upstream_id, sealed, used_at, expires_at FROM upstream_registrations WHERE id = $1";
-        let row: Option<(String, String, Vec<u8>, i64, Option<i64>)> =
+        const SQL: &str = "SELECT id, upstream_id, sealed, used_at FROM upstream_registrations WHERE id = $1";
+        let row: Option<(String, String, Vec<u8>, i64)> =
             read!(self, |pool| sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)?;
-        Ok(row.map(|(id, upstream, sealed, used_at, expires_at)| UpstreamRegistration {
+        Ok(row.map(|(id, upstream, sealed, used_at)| UpstreamRegistration {
             id,
             upstream,
             sealed,
             used_at: UnixTime(used_at),
-            expires_at: expires_at.map(UnixTime),
         }))
     }
 
@@ -271,15 +259,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn save_upstream_registration(&self, registration: &UpstreamRegistration) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO upstream_registrations (id, upstream_id, sealed, used_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed, \
-             used_at = excluded.used_at, expires_at = excluded.expires_at";
+        const SQL: &str = "INSERT INTO upstream_registrations (id, upstream_id, sealed, used_at) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed, \
+             used_at = excluded.used_at";
         write!(self, |pool| sqlx::query(SQL)
             .bind(&registration.id)
             .bind(&registration.upstream)
             .bind(&registration.sealed)
             .bind(registration.used_at.0)
-            .bind(registration.expires_at.map(|at| at.0))
             .execute(pool)
             .await
             .map(drop))?;

@@ -6,6 +6,257 @@
 
 pub mod authorization_request;
 pub mod client_metadata;
+mod clients;
+mod connect;
+mod credential;
 pub mod discovery;
 pub mod registration;
+mod renewal;
+mod ticket;
 pub mod token_request;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use connect::{ConnectError, ConnectFailure, Connected, ReturnTo, Returned, Start};
+pub use credential::{Caller, Credential, CredentialError};
+pub use ticket::{TICKET_LIFE, Ticket};
+
+use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth, UpstreamRegistration};
+use crate::crypto::Sealer;
+use crate::domain::connection::{ConsentNeeded, covers};
+use crate::domain::{Clock, Connection, ConnectionId, Owner, Random, SubjectId, UnixTime};
+use crate::outbound::{Outbound, UpstreamFetcher};
+use crate::store::{AuditRecord, Store, StoreError};
+use crate::telemetry::audit;
+use client_metadata::ClientMetadata;
+use clients::KeptClient;
+use discovery::{Discovered, Discovery, DiscoveryError, Premises};
+use registration::UpstreamClient;
+use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
+
+/// The upstreams of one configuration, over the store and keys of the process.
+pub struct Upstreams {
+    upstreams: Vec<(Arc<Upstream>, Option<Discovery>)>,
+    store: Store,
+    outbound: Outbound,
+    sealer: Sealer,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    /// The public origins.
+    origins: Vec<String>,
+    /// Where the endpoints hang: `/` or `/prefix/`.
+    base_path: String,
+}
+
+/// What [`Upstreams`] are made of; all of it lives longer than one configuration.
+pub struct UpstreamParts {
+    pub store: Store,
+    pub outbound: Outbound,
+    pub sealer: Sealer,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub origins: Vec<String>,
+    pub base_path: String,
+}
+
+/// How things stand between a person and an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionStatus {
+    Connected {
+        since: UnixTime,
+    },
+    NotConnected,
+    NeedsConsent(ConsentNeeded),
+    /// It wants no connecting: each call proves who the person is.
+    ByAssertion,
+}
+
+/// What a connection holds, sealed as JSON.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    access_token: String,
+    refresh_token: Option<String>,
+    /// Whom the tokens were issued to.
+    client: KeptClient,
+    token_endpoint: url::Url,
+    resource: String,
+}
+
+impl Upstreams {
+    #[must_use]
+    pub fn new<'u>(upstreams: impl IntoIterator<Item = &'u Arc<Upstream>>, parts: UpstreamParts) -> Self {
+        Self {
+            upstreams: upstreams
+                .into_iter()
+                .map(|upstream| (Arc::clone(upstream), discovery(upstream, &parts.outbound, &parts.clock)))
+                .collect(),
+            store: parts.store,
+            outbound: parts.outbound,
+            sealer: parts.sealer,
+            clock: parts.clock,
+            random: parts.random,
+            origins: parts.origins,
+            base_path: parts.base_path,
+        }
+    }
+
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().map(|(upstream, _)| upstream).find(|upstream| upstream.id == id)
+    }
+
+    /// What is known of an upstream's authorization server.
+    async fn discovered(&self, upstream: &Upstream) -> Result<Arc<Discovered>, DiscoveryError> {
+        let discovery = self.upstreams.iter().find(|(known, _)| known.id == upstream.id);
+        match discovery.and_then(|(_, discovery)| discovery.as_ref()) {
+            Some(discovery) => discovery.discovered().await,
+            None => Err(DiscoveryError::Unusable("it wants no connecting".to_owned())),
+        }
+    }
+
+    /// How things stand for a person.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn status(&self, upstream: &Upstream, subject: &SubjectId) -> Result<ConnectionStatus, StoreError> {
+        let Some((options, owner)) = connects(upstream, subject) else { return Ok(ConnectionStatus::ByAssertion) };
+        let connection = self.store.connection(&ConnectionId::of(&upstream.id, &owner)).await?;
+        Ok(match connection.filter(|connection| is_for(connection, upstream)) {
+            None => ConnectionStatus::NotConnected,
+            Some(connection) => match consent_needed(&connection, options, self.clock.now()) {
+                Some(reason) => ConnectionStatus::NeedsConsent(reason),
+                None => ConnectionStatus::Connected { since: connection.connected_at },
+            },
+        })
+    }
+
+    /// Where a person connects an upstream: an address that works once, for them alone.
+    #[must_use]
+    pub fn link(&self, origin: &str, upstream: &Upstream, subject: &SubjectId) -> String {
+        let ticket = Ticket::new(&upstream.id, Some(subject), TICKET_LIFE, &*self.random, self.clock.now());
+        connect_link(origin, &self.base_path, &upstream.id, &ticket.seal(&self.sealer, &*self.random))
+    }
+
+    /// The document that the gateway is known by at the upstream's authorization server; `None` where it could not be
+    /// fetched.
+    #[must_use]
+    pub fn client_metadata(&self, upstream: &Upstream) -> Option<ClientMetadata> {
+        self.as_client(&upstream.id).document()
+    }
+
+    /// The ticket of a link to `upstream`, if it is one of ours and still good.
+    #[must_use]
+    pub fn open_ticket(&self, text: &str, upstream: &Upstream) -> Option<Ticket> {
+        Ticket::open(text, &self.sealer, self.clock.now()).filter(|ticket| ticket.upstream == upstream.id)
+    }
+
+    /// Spends a ticket: true exactly once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn spend_ticket(&self, ticket: &Ticket) -> Result<bool, StoreError> {
+        ticket.spend(&self.store).await
+    }
+
+    /// Forgets the credential of a person, or the shared one. False when there was none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn disconnect(&self, upstream: &str, owner: &Owner, by: Option<&SubjectId>) -> Result<bool, StoreError> {
+        let Some(gone) = self.store.disconnect(&ConnectionId::of(upstream, owner)).await? else { return Ok(false) };
+        self.audit("mcp_auth_upstream_connection_removed", &gone.upstream, by, None).await;
+        Ok(true)
+    }
+
+    async fn audit(&self, event: &'static str, upstream: &str, subject: Option<&SubjectId>, reason: Option<&str>) {
+        let about = reason.map_or_else(|| upstream.to_owned(), |reason| format!("{upstream}: {reason}"));
+        let record = AuditRecord { subject, reason: Some(&about), ..AuditRecord::new(event, self.clock.now()) };
+        audit::record(&self.store, record).await;
+    }
+
+    async fn ask_for_token(
+        &self,
+        upstream: &Upstream,
+        url: &url::Url,
+        client: &UpstreamClient,
+        grant: &TokenGrant<'_>,
+    ) -> Result<TokenAnswer, TokenRequestError> {
+        let fetcher = fetcher(&self.outbound, upstream);
+        let endpoint = TokenEndpoint { fetcher: &fetcher, url, client };
+        endpoint.request(grant, &*self.random, self.clock.now()).await
+    }
+
+    fn seal(&self, id: &ConnectionId, held: &Held) -> Vec<u8> {
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(held).unwrap_or_default());
+        self.sealer.seal(&place(id), &plain, &*self.random)
+    }
+
+    /// `None` when it was sealed under a key that is gone.
+    fn open(&self, connection: &Connection) -> Option<Held> {
+        let plain = self.sealer.open(&place(&connection.id), &connection.sealed).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+}
+
+/// Where a connection's tokens are sealed to (SEC-2).
+fn place(id: &ConnectionId) -> String {
+    format!("upstream connection:{id}")
+}
+
+/// The address of a link with a ticket.
+#[must_use]
+pub fn connect_link(origin: &str, base_path: &str, upstream: &str, ticket: &str) -> String {
+    format!("{origin}{base_path}auth/connections/{upstream}/connect?ticket={ticket}")
+}
+
+/// `None` for an upstream that is not connected.
+fn discovery(upstream: &Upstream, outbound: &Outbound, clock: &Arc<dyn Clock>) -> Option<Discovery> {
+    let options = upstream.mode.oauth()?;
+    let premises = Premises {
+        server: upstream.server.clone(),
+        resource_metadata: options.resource_metadata.clone(),
+        scopes: options.scopes.clone(),
+        registered_by_hand: matches!(options.registration, UpstreamRegistration::Manual { .. }),
+    };
+    Some(Discovery::new(premises, fetcher(outbound, upstream), Arc::clone(clock)))
+}
+
+/// What speaks to everything of an upstream.
+fn fetcher(outbound: &Outbound, upstream: &Upstream) -> UpstreamFetcher {
+    let configured = upstream.mode.oauth().and_then(|options| options.resource_metadata.as_ref());
+    UpstreamFetcher::new(outbound.clone(), std::iter::once(&upstream.server).chain(configured))
+}
+
+/// How an upstream is connected, and whose the connection of a person is; `None` when it is not connected at all.
+fn connects<'a>(upstream: &'a Upstream, subject: &SubjectId) -> Option<(&'a UpstreamOAuth, Owner)> {
+    match &upstream.mode {
+        UpstreamMode::PerPerson(options) => Some((options, Owner::Person(subject.clone()))),
+        UpstreamMode::Shared(options) => Some((options, Owner::Everyone)),
+        UpstreamMode::IdJag(_) => None,
+    }
+}
+
+/// Whether a connection is for the server that the configuration has now.
+fn is_for(connection: &Connection, upstream: &Upstream) -> bool {
+    connection.server == upstream.server.as_str()
+}
+
+/// Why a connection does not serve as it is.
+fn consent_needed(connection: &Connection, options: &UpstreamOAuth, now: UnixTime) -> Option<ConsentNeeded> {
+    let expired = !connection.has_refresh_token && connection.expires_at.is_some_and(|expires_at| now >= expires_at);
+    if connection.needs_consent.is_some() {
+        connection.needs_consent
+    } else if !covers(&connection.scope, &wanted(connection, options)) {
+        Some(ConsentNeeded::Scope)
+    } else {
+        expired.then_some(ConsentNeeded::Expired)
+    }
+}
+
+/// The scopes that are known to be needed, separated by blanks.
+fn wanted(connection: &Connection, options: &UpstreamOAuth) -> String {
+    let configured = options.scopes.as_ref().map(|scopes| scopes.join(" ")).unwrap_or_default();
+    crate::domain::connection::union(&configured, &connection.missing_scope)
+}

@@ -10,5 +10,6 @@ mod fake_upstream;
 mod fake_workos;
 mod id_token;
 mod oidc;
+mod upstream_connections;
 mod upstream_double;
 mod workos;

@@ -130,13 +130,8 @@ async fn what_nobody_uses_for_long_is_forgotten(#[values(Kind::Sqlite, Kind::Pos
     for one in [&idle, &used] {
         store.connect(one).await.unwrap();
     }
-    let registration = UpstreamRegistration {
-        id: "reg_1".to_owned(),
-        upstream: "linear".to_owned(),
-        sealed: vec![1],
-        used_at: NOW,
-        expires_at: None,
-    };
+    let registration =
+        UpstreamRegistration { id: "reg_1".to_owned(), upstream: "linear".to_owned(), sealed: vec![1], used_at: NOW };
     store.save_upstream_registration(&registration).await.unwrap();
     store.connection_used(&used.id, UnixTime(NOW.0 + 300 * DAY)).await.unwrap();
     store.purge(UnixTime(NOW.0 + 399 * DAY), Duration::from_secs(9_000), 500).await.unwrap();
@@ -152,16 +147,10 @@ async fn what_nobody_uses_for_long_is_forgotten(#[values(Kind::Sqlite, Kind::Pos
 async fn a_registration_takes_the_place_of_an_earlier_one(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
     let world = World::open(kind).await;
     let store = &world.store;
-    let mut registration = UpstreamRegistration {
-        id: "reg_1".to_owned(),
-        upstream: "linear".to_owned(),
-        sealed: vec![1],
-        used_at: NOW,
-        expires_at: Some(UnixTime(NOW.0 + 60)),
-    };
+    let mut registration =
+        UpstreamRegistration { id: "reg_1".to_owned(), upstream: "linear".to_owned(), sealed: vec![1], used_at: NOW };
     store.save_upstream_registration(&registration).await.unwrap();
     registration.sealed = vec![2];
-    registration.expires_at = None;
     store.save_upstream_registration(&registration).await.unwrap();
     assert_eq!(store.upstream_registration("reg_1").await.unwrap(), Some(registration));
     store.drop_upstream_registration("reg_1").await.unwrap();

@@ -1,0 +1,189 @@
+//! The access token for one call: the one at hand, or a renewed one.
+//!
+//! The store is asked at every call, so that what another replica renewed or somebody disconnected holds at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{Upstreams, connects, consent_needed, is_for};
+use crate::config::model::{Upstream, UpstreamMode};
+use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, covers, union};
+use crate::domain::{GrantId, SubjectId};
+use crate::store::StoreError;
+
+/// How often a gateway looks whether another one has renewed a token.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A claim older than this is abandoned: longer than a renewal can take.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How often the use of a connection is written down.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// What may be kept of scopes that calls lacked, in bytes.
+const LONGEST_SCOPE: usize = 2048;
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    pub subject: &'a SubjectId,
+    /// Absent in direct mode.
+    pub grant: Option<&'a GrantId>,
+}
+
+/// What a call shows the upstream.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    pub token: SecretString,
+    /// Which of the connection's tokens it is.
+    pub generation: i64,
+}
+
+/// Why there is no credential for a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    #[error("the person has not connected the server")]
+    NotConnected,
+    #[error("the person must connect the server again: {}", .0.as_str())]
+    NeedsConsent(ConsentNeeded),
+    #[error("an operator must connect the server")]
+    OperatorMustConnect,
+    #[error("the server's authorization server does not answer as it should: {0}")]
+    Unavailable(String),
+    #[error("the server's authorization server does not take the gateway as a client: {0}")]
+    WrongClient(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Upstreams {
+    /// The credential for a call of `caller`. `refused`: the one that the upstream has just answered 401 to; then
+    /// another one is got, once.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub async fn credential(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        caller: Caller<'_>,
+        refused: Option<&Credential>,
+    ) -> Result<Credential, CredentialError> {
+        let found = match connects(upstream, caller.subject) {
+            Some((_, owner)) => self.connected(upstream, &ConnectionId::of(&upstream.id, &owner), refused).await,
+            None => Err(CredentialError::Unavailable("it takes identity assertions".to_owned())),
+        };
+        match (&upstream.mode, found) {
+            (UpstreamMode::Shared(_), Err(CredentialError::NotConnected | CredentialError::NeedsConsent(_))) => {
+                Err(CredentialError::OperatorMustConnect)
+            }
+            (_, found) => found,
+        }
+    }
+
+    async fn connected(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        id: &ConnectionId,
+        refused: Option<&Credential>,
+    ) -> Result<Credential, CredentialError> {
+        let looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
+        for _ in 0..looks {
+            let now = self.clock.now();
+            let connection = self.store.connection(id).await?.filter(|connection| is_for(connection, upstream));
+            let connection = connection.ok_or(CredentialError::NotConnected)?;
+            if let Some(reason) = oauth(upstream).and_then(|options| consent_needed(&connection, options, now)) {
+                return Err(CredentialError::NeedsConsent(reason));
+            }
+            match connection.next_step(refused.map(|refused| refused.generation), PATIENCE, now) {
+                CredentialStep::Usable => return self.use_up(&connection).await,
+                CredentialStep::NeedsConsent(reason) => {
+                    if self.lose(&connection, reason).await? {
+                        return Err(CredentialError::NeedsConsent(reason));
+                    }
+                }
+                CredentialStep::PutOff => {
+                    return Err(CredentialError::Unavailable("it failed a moment ago".to_owned()));
+                }
+                CredentialStep::UnderWay => tokio::time::sleep(LOOK_AGAIN).await,
+                CredentialStep::Due => {
+                    let claimed = connection.claimed(now);
+                    if !self.store.change_connection(connection.version, &claimed).await? {
+                        continue;
+                    }
+                    match self.renew(upstream, claimed).await {
+                        // Trouble with the renewal is no matter while the present token serves.
+                        Err(CredentialError::Unavailable(_) | CredentialError::WrongClient(_))
+                            if refused.is_none() && connection.expires_at.is_some_and(|expires| now < expires) =>
+                        {
+                            return self.use_up(&connection).await;
+                        }
+                        renewed => return renewed,
+                    }
+                }
+            }
+        }
+        Err(CredentialError::Unavailable("another gateway asks it and gets no answer".to_owned()))
+    }
+
+    /// Notes that a call was refused for the lack of scopes. True when connecting again can help: they were never asked
+    /// for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn lacks_scope(&self, upstream: &Upstream, subject: &SubjectId, scope: &str) -> Result<bool, StoreError> {
+        let Some((_, owner)) = connects(upstream, subject) else { return Ok(false) };
+        if !is_scope(scope) {
+            return Ok(false);
+        }
+        for _ in 0..3 {
+            let connection = self.store.connection(&ConnectionId::of(&upstream.id, &owner)).await?;
+            let Some(connection) = connection.filter(|connection| !covers(&connection.scope, scope)) else {
+                return Ok(false);
+            };
+            let missing = union(&connection.missing_scope, scope);
+            if missing.len() > LONGEST_SCOPE {
+                return Ok(false);
+            }
+            let next = Connection { missing_scope: missing, version: connection.version + 1, ..connection.clone() };
+            if self.store.change_connection(connection.version, &next).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn use_up(&self, connection: &Connection) -> Result<Credential, CredentialError> {
+        let now = self.clock.now();
+        if now >= connection.used_at.plus(USE_NOTED_EVERY) {
+            self.store.connection_used(&connection.id, now).await?;
+        }
+        // Sealed under a key that is gone: only connecting anew helps.
+        let Some(held) = self.open(connection) else {
+            return Err(CredentialError::NeedsConsent(ConsentNeeded::Refused));
+        };
+        Ok(Credential { token: held.access_token.into(), generation: connection.generation })
+    }
+
+    /// Notes that a connection serves no longer. False when it has changed meanwhile.
+    pub(super) async fn lose(&self, connection: &Connection, reason: ConsentNeeded) -> Result<bool, StoreError> {
+        if !self.store.change_connection(connection.version, &connection.without_consent(reason)).await? {
+            return Ok(false);
+        }
+        let (event, owner) = ("mcp_auth_upstream_consent_needed", connection.owner.subject());
+        self.audit(event, &connection.upstream, owner, Some(reason.as_str())).await;
+        Ok(true)
+    }
+}
+
+/// RFC 6749 §3.3, of a length that can be kept.
+fn is_scope(text: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    !text.trim().is_empty() && text.len() <= LONGEST_SCOPE && text.bytes().all(allowed)
+}
+
+fn oauth(upstream: &Upstream) -> Option<&crate::config::model::UpstreamOAuth> {
+    match &upstream.mode {
+        UpstreamMode::PerPerson(options) | UpstreamMode::Shared(options) => Some(options),
+        UpstreamMode::IdJag(_) => None,
+    }
+}
