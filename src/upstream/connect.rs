@@ -283,6 +283,7 @@ impl Upstreams {
             access_token: answer.access_token.expose_secret().to_owned(),
             refresh_token: answer.refresh_token.as_ref().map(|token| token.expose_secret().to_owned()),
             client: remembered.client.clone(),
+            issuer: remembered.at.issuer.clone(),
             token_endpoint: remembered.at.token_endpoint.clone(),
             resource: remembered.at.resource.clone(),
         };

@@ -80,6 +80,7 @@ struct Held {
     refresh_token: Option<String>,
     /// Whom the tokens were issued to.
     client: KeptClient,
+    issuer: String,
     token_endpoint: url::Url,
     resource: String,
 }

@@ -50,7 +50,7 @@ impl Upstreams {
             Err(TokenRequestError::InvalidGrant) => self.refused(&claimed, ConsentNeeded::Refused).await,
             Err(error @ TokenRequestError::InvalidClient) => {
                 self.put_off(&claimed, PAUSE, &error).await?;
-                self.client_refused(&held, &claimed).await
+                self.client_refused(upstream, &held, &claimed).await
             }
             Err(error @ TokenRequestError::Unavailable { answer_may_be_lost: true, .. }) => {
                 self.put_off(&claimed, PAUSE_IN_DOUBT, &error).await?;
@@ -102,10 +102,16 @@ impl Upstreams {
 
     /// The authorization server has forgotten the client. One that the gateway registered by itself it registers anew
     /// when somebody connects; any other is the operator's.
-    async fn client_refused(&self, held: &Held, claimed: &Connection) -> Result<Credential, CredentialError> {
-        if matches!(held.client, KeptClient::Declared { .. }) {
+    async fn client_refused(
+        &self,
+        upstream: &Upstream,
+        held: &Held,
+        claimed: &Connection,
+    ) -> Result<Credential, CredentialError> {
+        if !matches!(held.client, KeptClient::Registered(_)) {
             return Err(CredentialError::WrongClient("it answers invalid_client".to_owned()));
         }
+        self.forget_registration(upstream, &held.issuer).await?;
         let latest = self.store.connection(&claimed.id).await?;
         if let Some(latest) = latest.filter(|latest| latest.generation == claimed.generation) {
             self.lose(&latest, ConsentNeeded::Refused).await?;
