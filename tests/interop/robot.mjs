@@ -86,11 +86,12 @@ export function formsOf(html) {
   });
 }
 
-/** The button a willing person presses: an outspoken yes anywhere on the page, else the first that is no refusal. */
-export function chooseButton(forms) {
+/** The button a willing person presses: what they came for, an outspoken yes anywhere on the page, else the first that is no refusal. */
+export function chooseButton(forms, wanted) {
   const pressable = forms.flatMap((form) => form.buttons.map((button) => ({ form, button })))
     .filter(({ button }) => ![button.value, button.label].some((word) => NEVER.test(word ?? '')));
-  return pressable.find(({ button }) => [button.value, button.label].some((word) => YES.test(word ?? ''))) ?? pressable[0];
+  const said = (words) => pressable.find(({ button }) => [button.value, button.label].some((word) => words?.test(word ?? '')));
+  return said(wanted) ?? said(YES) ?? pressable[0];
 }
 
 function relation(from, to) {
@@ -129,9 +130,10 @@ function send(url, { method, body, cookie, site, origin }) {
  * Walks from an authorize URL to the client's callback.
  * `redirectUri` tells the callback; by default the one named in the URL. `visit: false` does not call it.
  * `as` is the address of the person who signs in at WorkOS, or at a double of it; by default its first.
+ * `press` tells the button that they prefer where there are several.
  * Gives the URL the callback was (or would be) called with, and the pages met on the way.
  */
-export async function browse(start, { redirectUri, visit = true, jar = new CookieJar(), as, log = () => {} } = {}) {
+export async function browse(start, { redirectUri, visit = true, jar = new CookieJar(), as, press, log = () => {} } = {}) {
   let url = new URL(start);
   const target = new URL(redirectUri ?? url.searchParams.get('redirect_uri') ?? 'none:');
   const isCallback = (u) => u.protocol === target.protocol && u.host === target.host && u.pathname === target.pathname;
@@ -158,7 +160,7 @@ export async function browse(start, { redirectUri, visit = true, jar = new Cooki
       continue;
     }
     pages.push({ url: `${url.origin}${url.pathname}`, text: textOf(answer.body) });
-    const choice = answer.status === 200 ? chooseButton(formsOf(answer.body)) : undefined;
+    const choice = answer.status === 200 ? chooseButton(formsOf(answer.body), press) : undefined;
     if (!choice) throw new Error(`stuck at ${url.origin}${url.pathname} (${answer.status}): ${textOf(answer.body).slice(0, 600)}`);
     const { form, button } = choice;
     const data = new URLSearchParams(form.fields);
