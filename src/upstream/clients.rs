@@ -87,6 +87,7 @@ impl Upstreams {
                 });
             }
         };
+        let _alone = self.registering.lock().await;
         let id = self.registration_id(upstream, &server.issuer);
         let now = self.clock.now();
         if let Some(kept) = self.store.upstream_registration(&id).await?

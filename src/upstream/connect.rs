@@ -285,6 +285,7 @@ impl Upstreams {
             client: remembered.client.clone(),
             issuer: remembered.at.issuer.clone(),
             token_endpoint: remembered.at.token_endpoint.clone(),
+            revocation_endpoint: remembered.at.revocation_endpoint.clone(),
             resource: remembered.at.resource.clone(),
         };
         let now = self.clock.now();

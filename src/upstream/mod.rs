@@ -39,6 +39,8 @@ use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
 /// The upstreams of one configuration, over the store and keys of the process.
 pub struct Upstreams {
     upstreams: Vec<(Arc<Upstream>, Option<Discovery>)>,
+    /// Held while the gateway registers itself somewhere, so that people who come together do not make it do so twice.
+    registering: tokio::sync::Mutex<()>,
     store: Store,
     outbound: Outbound,
     sealer: Sealer,
@@ -82,6 +84,7 @@ struct Held {
     client: KeptClient,
     issuer: String,
     token_endpoint: url::Url,
+    revocation_endpoint: Option<url::Url>,
     resource: String,
 }
 
@@ -93,6 +96,7 @@ impl Upstreams {
                 .into_iter()
                 .map(|upstream| (Arc::clone(upstream), discovery(upstream, &parts.outbound, &parts.clock)))
                 .collect(),
+            registering: tokio::sync::Mutex::default(),
             store: parts.store,
             outbound: parts.outbound,
             sealer: parts.sealer,
@@ -161,14 +165,39 @@ impl Upstreams {
         ticket.spend(&self.store).await
     }
 
-    /// Forgets the credential of a person, or the shared one. False when there was none.
+    /// Forgets the credential of a person, or the shared one, and asks its authorization server to do so too. False when
+    /// there was none.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn disconnect(&self, upstream: &str, owner: &Owner, by: Option<&SubjectId>) -> Result<bool, StoreError> {
+    pub async fn disconnect(
+        self: &Arc<Self>,
+        upstream: &str,
+        owner: &Owner,
+        by: Option<&SubjectId>,
+    ) -> Result<bool, StoreError> {
         let Some(gone) = self.store.disconnect(&ConnectionId::of(upstream, owner)).await? else { return Ok(false) };
         self.audit("mcp_auth_upstream_connection_removed", &gone.upstream, by, None).await;
+        if let Some(upstream) = self.get(upstream).filter(|upstream| is_for(&gone, upstream)) {
+            let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));
+            tokio::spawn(async move { this.revoke(&upstream, &gone).await });
+        }
         Ok(true)
+    }
+
+    /// RFC 7009, as well as it goes: what is forgotten here is not used again in any case.
+    async fn revoke(&self, upstream: &Upstream, gone: &Connection) {
+        let Some(held) = self.open(gone) else { return };
+        let Some((url, client)) = held.revocation_endpoint.as_ref().zip(held.client.client(upstream)) else { return };
+        let fetcher = fetcher(&self.outbound, upstream);
+        let endpoint = TokenEndpoint { fetcher: &fetcher, url, client: &client };
+        let (token, hint) = match held.refresh_token {
+            Some(token) => (token, "refresh_token"),
+            None => (held.access_token, "access_token"),
+        };
+        if let Err(cause) = endpoint.revoke(&token.into(), hint, &*self.random, self.clock.now()).await {
+            tracing::warn!(event = "mcp_auth_upstream_revocation_failed", upstreamServerId = upstream.id, %cause);
+        }
     }
 
     async fn audit(&self, event: &'static str, upstream: &str, subject: Option<&SubjectId>, reason: Option<&str>) {

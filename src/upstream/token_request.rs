@@ -114,9 +114,11 @@ impl TokenEndpoint<'_> {
         random: &dyn Random,
         now: UnixTime,
     ) -> Result<(), TokenRequestError> {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", hint);
-        let post = self.signed(form, random, now)?;
+        let post = {
+            let mut form = Serializer::new(String::new());
+            form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", hint);
+            self.signed(form, random, now)?
+        };
         let answer = self.fetcher.post(self.url, post).await.map_err(|unanswered| unavailable(&unanswered))?;
         if answer.status.is_success() { Ok(()) } else { Err(refusal(answer.status, error_code(&answer.body))) }
     }

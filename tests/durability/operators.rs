@@ -168,3 +168,48 @@ async fn a_client_that_an_operator_deletes_is_gone_with_its_grants() {
     let start = Browser::new().get(&authorize_url(&process, &client)).await;
     assert_eq!(start.status, 400, "its id opens nothing any more");
 }
+
+/// Runs `sql` on the store of `doorward dev`.
+async fn in_store(folder: &Path, sql: &'static str) {
+    use sqlx::Connection as _;
+    let url = format!("sqlite://{}", folder.join(".doorward/doorward.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query(sql).execute(&mut database).await.unwrap();
+}
+
+// REV-5
+#[tokio::test]
+async fn connections_are_listed_and_deleted_and_a_link_connects_a_shared_one() {
+    const ROWS: &str = "INSERT INTO upstream_connections (id, upstream_id, subject_id, server, sealed, scope, \
+         has_refresh_token, version, generation, connected_at, used_at, needs_consent) VALUES \
+         ('con_1', 'notes', 'usr_1', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, 1000, NULL), \
+         ('con_2', 'notes', 'usr_2', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, 1000, 'refused'), \
+         ('con_3', 'crm', NULL, 'https://crm.example/mcp', x'01', '', 0, 1, 1, 1000, 1000, NULL)";
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    in_store(folder.path(), ROWS).await;
+    let listed = answer(folder.path(), &["connections", "list"]);
+    let ids = |listed: &Value| -> Vec<String> {
+        listed.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&listed), ["con_1", "con_2", "con_3"]);
+    assert_eq!((&listed[1]["state"], &listed[2]["user"]), (&json!("refused: connect again"), &json!("everyone")));
+    let shown = String::from_utf8(doorward(folder.path(), &["connections", "list"]).stdout).unwrap();
+    assert!(shown.starts_with("ID     UPSTREAM  USER"), "{shown}");
+    assert_eq!(ids(&answer(folder.path(), &["connections", "list", "--shared"])), ["con_3"]);
+    assert_eq!(ids(&answer(folder.path(), &["connections", "list", "--user", "usr_2"])), ["con_2"]);
+
+    assert!(!doorward(folder.path(), &["connections", "delete"]).status.success(), "not all by mistake");
+    let deleted = answer(folder.path(), &["connections", "delete", "--upstream", "notes", "con_1", "con_3"]);
+    assert_eq!(deleted, json!({ "deleted": ["con_1"] }));
+    assert_eq!(ids(&answer(folder.path(), &["connections", "list"])), ["con_2", "con_3"]);
+
+    let args = ["connections", "connect", "crm", "--public-url", &process.url("")];
+    let link = answer(folder.path(), &args);
+    let link = link["link"].as_str().unwrap();
+    assert!(link.starts_with(&process.url("/auth/connections/crm/connect?ticket=")), "{link}");
+    let trail = answer(folder.path(), &["audit", "tail"]);
+    for event in ["admin_connection_deleted", "admin_connect_link_made"] {
+        assert!(trail.as_array().unwrap().iter().any(|record| record["event"] == event), "{trail}");
+    }
+}

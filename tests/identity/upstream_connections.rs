@@ -406,6 +406,22 @@ async fn what_the_person_revoked_at_the_upstream_needs_their_consent() {
 }
 
 #[tokio::test]
+async fn disconnecting_revokes_what_the_upstream_gave() {
+    let world = World::start().await;
+    world.connect("ada").await;
+    let refresh_tokens = world.double.refresh_tokens("ada");
+    assert!(world.upstreams.disconnect("notes", &world.owner("ada"), Some(&subject("ada"))).await.unwrap());
+    for _ in 0..100 {
+        if !world.double.revoked().is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(world.double.revoked(), refresh_tokens);
+    assert!(!world.upstreams.disconnect("notes", &world.owner("ada"), None).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_forgotten_client_is_registered_anew() {
     let world = World::start().await;
     world.connect("ada").await;
@@ -610,4 +626,47 @@ async fn a_caller_that_hangs_up_loses_no_token() {
     let found = world.credential("ada").await.unwrap();
     assert_eq!(world.whose(&found).await.as_deref(), Some("ada"));
     assert_eq!(world.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn people_who_connect_at_once_make_the_gateway_register_once() {
+    let world = World::start().await;
+    let browsers: Vec<BrowserId> = (0..10).map(|number| BrowserId::new(format!("br_{number}"))).collect();
+    for visited in join_all(browsers.iter().map(|browser| world.visit("ada", browser))).await {
+        visited.unwrap();
+    }
+    assert_eq!(world.double.registrations().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_gateway_had_claimed_is_taken_over() {
+    let world = World::start().await;
+    world.connect("ada").await;
+    world.advance(3601);
+    let record = world.record("ada").await;
+    let left = record.claimed(world.clock.now());
+    assert!(world.store.change_connection(record.version, &left).await.unwrap());
+    world.advance(41);
+    let found = world.credential("ada").await.unwrap();
+    assert_eq!(world.whose(&found).await.as_deref(), Some("ada"));
+    assert_eq!(world.refreshes(), 1);
+}
+
+/// The new pair was saved although somebody else had taken the claim over meanwhile.
+#[tokio::test]
+async fn a_renewal_that_was_taken_for_dead_still_saves_the_latest_pair() {
+    let world = World::start().await;
+    world.connect("ada").await;
+    world.advance(3601);
+    world.double.fail_next(Endpoint::Token, Fault::HeldAfter);
+    let (upstreams, upstream) = (Arc::clone(&world.upstreams), Arc::clone(&world.upstream));
+    let renewing = tokio::spawn(async move { credential(&upstreams, &upstream, "ada", None).await });
+    world.double.wait_for_held(1).await;
+    let record = world.record("ada").await;
+    assert!(world.store.change_connection(record.version, &record.claimed(world.clock.now())).await.unwrap());
+    world.double.release();
+    let renewed = renewing.await.unwrap().unwrap();
+    let found = world.credential("ada").await.unwrap();
+    assert_eq!(found.token.expose_secret(), renewed.token.expose_secret());
+    assert_eq!(world.whose(&found).await.as_deref(), Some("ada"));
 }
