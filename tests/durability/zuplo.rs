@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, param_of};
@@ -42,11 +43,13 @@ async fn sign_in(process: &Process, path: &str) -> String {
 }
 
 // OPS-1
-#[test]
-fn a_project_passes_the_check_as_it_is_and_what_zuplo_alone_reads_is_noted() {
-    let project = examples::root().join("examples/zuplo");
+#[rstest]
+#[case::keys_and_filters("examples/zuplo")]
+#[case::two_oauth_upstreams("examples/zuplo-upstreams")]
+fn a_project_passes_the_check_as_it_is_and_what_zuplo_alone_reads_is_noted(#[case] project: &str) {
+    let project = examples::root().join(project);
     let (valid, said) = check(&project, &examples::environment(&project));
-    assert!(valid, "{said}");
+    assert!(valid && said.contains("the configuration is valid: 2 routes"), "{said}");
     for noted in ["zuplo.jsonc is not used by doorward", "modules is not used by doorward"] {
         assert!(said.contains(noted), "{said}");
     }
