@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it cannot go on")]
 
+#[path = "../support/fake_asserting_idp.rs"]
+mod fake_asserting_idp;
 #[path = "../support/fake_oidc.rs"]
 mod fake_oidc;
 #[path = "../support/fake_upstream.rs"]

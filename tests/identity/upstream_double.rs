@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use doorward::crypto::{base64url, sha256};
+use doorward::domain::{Clock as _, SystemClock};
 use reqwest::Client;
 use serde_json::{Value, json};
 
+use crate::fake_asserting_idp::Key;
 use crate::fake_oidc::{self, FakeOidc};
 use crate::fake_upstream::control::Order;
 use crate::fake_upstream::id_jag::FakeJagProvider;
@@ -146,6 +150,48 @@ async fn an_upstream_refuses_every_token_request_that_is_not_as_it_should_be() {
     for (name, value) in [("resource", ""), ("code_challenge", ""), ("state", ""), ("scope", "everything")] {
         let back = format!("{:?}", direct.authorize(&[(name, value)]).await);
         assert!(back.contains("error") && !back.contains("upstream-code-"), "{name}: {back}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_proves_itself_in_its_own_way_and_in_no_other() {
+    let double = FakeUpstream::start().await;
+    let http = Direct::register(&double).await.http;
+    let key = Key::generate();
+    double.add_client("public", REDIRECT, "none", None);
+    double.add_client("basic", REDIRECT, "client_secret_basic", Some("a secret/+%:"));
+    double.add_client("post", REDIRECT, "client_secret_post", Some("a secret"));
+    double.add_client_with_key("key", REDIRECT, key.jwk());
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = format!("Basic {}", STANDARD.encode(format!("basic:{}", encode("a secret/+%:"))));
+    let now = SystemClock.now().0;
+    let claims = json!({ "iss": "key", "sub": "key", "aud": double.issuer(), "jti": "1", "exp": now + 60 });
+    let mut header = key.header();
+    header.typ = None;
+    let assertion = key.sign(&header, &claims);
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let with_key = [("client_assertion_type", kind), ("client_assertion", assertion.as_str())];
+    let cases: [(&[(&str, &str)], Option<&str>, &str); 9] = [
+        (&[("client_id", "public")], None, "invalid_grant"),
+        (&[("client_id", "public"), ("client_secret", "any")], None, "invalid_client"),
+        (&[], Some(&basic), "invalid_grant"),
+        (&[("client_id", "basic"), ("client_secret", "a secret/+%:")], None, "invalid_client"),
+        (&[("client_id", "post"), ("client_secret", "a secret")], None, "invalid_grant"),
+        (&[("client_id", "post"), ("client_secret", "another")], None, "invalid_client"),
+        (&[("client_id", "post")], None, "invalid_client"),
+        (&with_key, None, "invalid_grant"),
+        (&with_key, None, "invalid_client"),
+    ];
+    for (fields, authorization, error) in cases {
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", "unknown")];
+        form.extend_from_slice(fields);
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = http.post(double.token_url()).header("content-type", "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["error"], error, "{fields:?}");
     }
 }
 
