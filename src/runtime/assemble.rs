@@ -25,6 +25,7 @@ use crate::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use crate::store::{RevocationReason, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestIds;
+use crate::upstream::{UpstreamParts, Upstreams};
 use crate::web::{Development, Gateway, OriginError, Origins, SharedGateway};
 
 /// Why the gateway did not start. Every message says what to do.
@@ -135,6 +136,7 @@ impl Assembly {
     #[must_use]
     pub fn gateway(&self, config: GatewayConfig) -> Gateway {
         let config = Arc::new(config);
+        let upstreams = Arc::new(self.upstreams(&config));
         let dev_login = config
             .login
             .as_ref()
@@ -158,7 +160,9 @@ impl Assembly {
                 .map(|policy| DelegatedServer::new(policy, &self.outbound, Arc::clone(&self.clock))),
             config,
             authorization,
+            upstreams,
             development,
+            clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             request_ids: RequestIds::new(&*self.random),
             metrics: Arc::clone(&self.metrics),
@@ -234,6 +238,19 @@ impl Assembly {
             metrics: self.metrics.sign_in.clone(),
             policy,
         }
+    }
+
+    fn upstreams(&self, config: &GatewayConfig) -> Upstreams {
+        let parts = UpstreamParts {
+            store: self.store.clone(),
+            outbound: self.outbound.clone(),
+            sealer: self.sealer.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            origins: self.origins.iter().map(str::to_owned).collect(),
+            base_path: self.settings.base_path.clone(),
+        };
+        Upstreams::new(config.upstreams(), parts)
     }
 
     fn oidc(&self, options: &OidcOptions, policy: &LoginPolicy) -> Oidc {

@@ -26,11 +26,8 @@ impl BrowserCookie {
             .filter(|value| value.len() == 43 && crate::crypto::base64url_decode(value).is_some());
         let known = match &presented {
             Some(value) => {
-                let now = context.gateway.authorization.as_ref().map(crate::authorization::AuthorizationServer::now);
-                match now {
-                    Some(now) => context.gateway.store.browser(&SecretHash::of(value.as_bytes()), now).await?,
-                    None => None,
-                }
+                let now = context.gateway.clock.now();
+                context.gateway.store.browser(&SecretHash::of(value.as_bytes()), now).await?
             }
             None => None,
         };

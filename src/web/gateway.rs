@@ -8,13 +8,14 @@ use ipnet::IpNet;
 use super::origin::Origins;
 use crate::authorization::{AuthorizationServer, DelegatedServer};
 use crate::config::model::GatewayConfig;
-use crate::domain::Random;
+use crate::domain::{Clock, Random};
 use crate::identity::dev::DevLogin;
 use crate::keys::Keys;
 use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestIds;
+use crate::upstream::Upstreams;
 
 /// The gateway under one configuration. A reload puts a new one in its place; requests under way keep theirs.
 pub struct Gateway {
@@ -31,7 +32,10 @@ pub struct Gateway {
     /// In direct mode, who stands in its place.
     pub direct: Option<DelegatedServer>,
     pub proxy: Proxy,
+    /// The servers behind that want a credential; the authorization server and the proxy have the same ones.
+    pub upstreams: Arc<Upstreams>,
     pub development: Option<Development>,
+    pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub request_ids: RequestIds,
     pub metrics: Arc<Metrics>,
