@@ -88,7 +88,7 @@ impl Upstreams {
             }
         };
         let _alone = self.registering.lock().await;
-        let id = self.registration_id(upstream, &server.issuer);
+        let id = registration_id(upstream, &server.issuer);
         let now = self.clock.now();
         if let Some(kept) = self.store.upstream_registration(&id).await?
             && let Ok(plain) = self.sealer.open(&place(&id), &kept.sealed)
@@ -113,13 +113,14 @@ impl Upstreams {
 
     /// The next connection registers anew.
     pub(super) async fn forget_registration(&self, upstream: &Upstream, issuer: &str) -> Result<(), StoreError> {
-        self.store.drop_upstream_registration(&self.registration_id(upstream, issuer)).await
+        self.store.drop_upstream_registration(&registration_id(upstream, issuer)).await
     }
 
-    fn registration_id(&self, upstream: &Upstream, issuer: &str) -> String {
-        let digest = sha256(format!("{}\0{issuer}", upstream.id).as_bytes());
-        format!("reg_{}", base64url(&digest[..16]))
-    }
+}
+
+fn registration_id(upstream: &Upstream, issuer: &str) -> String {
+    let digest = sha256(format!("{}\0{issuer}", upstream.id).as_bytes());
+    format!("reg_{}", base64url(&digest[..16]))
 }
 
 fn place(id: &str) -> String {

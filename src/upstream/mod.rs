@@ -38,7 +38,7 @@ use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
 
 /// The upstreams of one configuration, over the store and keys of the process.
 pub struct Upstreams {
-    upstreams: Vec<(Arc<Upstream>, Option<Discovery>)>,
+    all: Vec<(Arc<Upstream>, Option<Discovery>)>,
     /// Held while the gateway registers itself somewhere, so that people who come together do not make it do so twice.
     registering: tokio::sync::Mutex<()>,
     store: Store,
@@ -92,7 +92,7 @@ impl Upstreams {
     #[must_use]
     pub fn new<'u>(upstreams: impl IntoIterator<Item = &'u Arc<Upstream>>, parts: UpstreamParts) -> Self {
         Self {
-            upstreams: upstreams
+            all: upstreams
                 .into_iter()
                 .map(|upstream| (Arc::clone(upstream), discovery(upstream, &parts.outbound, &parts.clock)))
                 .collect(),
@@ -109,12 +109,12 @@ impl Upstreams {
 
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().map(|(upstream, _)| upstream).find(|upstream| upstream.id == id)
+        self.all.iter().map(|(upstream, _)| upstream).find(|upstream| upstream.id == id)
     }
 
     /// What is known of an upstream's authorization server.
     async fn discovered(&self, upstream: &Upstream) -> Result<Arc<Discovered>, DiscoveryError> {
-        let discovery = self.upstreams.iter().find(|(known, _)| known.id == upstream.id);
+        let discovery = self.all.iter().find(|(known, _)| known.id == upstream.id);
         match discovery.and_then(|(_, discovery)| discovery.as_ref()) {
             Some(discovery) => discovery.discovered().await,
             None => Err(DiscoveryError::Unusable("it wants no connecting".to_owned())),
