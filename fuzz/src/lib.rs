@@ -15,13 +15,14 @@ pub mod redirect_uri;
 pub mod registration_body;
 pub mod session_envelope;
 pub mod token_form;
+pub mod upstream_answer;
 mod world;
 
 /// Runs one input.
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 10] = [
+pub const TARGETS: [(&str, Run); 11] = [
     ("authorize_query", authorize_query::run),
     ("bearer_header", bearer_header::run),
     ("config_files", config_files::run),
@@ -32,4 +33,5 @@ pub const TARGETS: [(&str, Run); 10] = [
     ("registration_body", registration_body::run),
     ("session_envelope", session_envelope::run),
     ("token_form", token_form::run),
+    ("upstream_answer", upstream_answer::run),
 ];

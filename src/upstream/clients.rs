@@ -115,7 +115,6 @@ impl Upstreams {
     pub(super) async fn forget_registration(&self, upstream: &Upstream, issuer: &str) -> Result<(), StoreError> {
         self.store.drop_upstream_registration(&registration_id(upstream, issuer)).await
     }
-
 }
 
 fn registration_id(upstream: &Upstream, issuer: &str) -> String {

@@ -11,6 +11,7 @@ use super::{Upstreams, connects, consent_needed, is_for};
 use crate::config::model::{Upstream, UpstreamMode};
 use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, covers, union};
 use crate::domain::{GrantId, SubjectId};
+use crate::oauth::challenge::scopes;
 use crate::store::StoreError;
 
 /// How often a gateway looks whether another one has renewed a token.
@@ -132,15 +133,13 @@ impl Upstreams {
     /// [`StoreError`].
     pub async fn lacks_scope(&self, upstream: &Upstream, subject: &SubjectId, scope: &str) -> Result<bool, StoreError> {
         let Some((_, owner)) = connects(upstream, subject) else { return Ok(false) };
-        if !is_scope(scope) {
-            return Ok(false);
-        }
+        let scope = scopes([scope]).join(" ");
         for _ in 0..3 {
             let connection = self.store.connection(&ConnectionId::of(&upstream.id, &owner)).await?;
-            let Some(connection) = connection.filter(|connection| !covers(&connection.scope, scope)) else {
+            let Some(connection) = connection.filter(|connection| !covers(&connection.scope, &scope)) else {
                 return Ok(false);
             };
-            let missing = union(&connection.missing_scope, scope);
+            let missing = union(&connection.missing_scope, &scope);
             if missing.len() > LONGEST_SCOPE {
                 return Ok(false);
             }
@@ -173,12 +172,6 @@ impl Upstreams {
         self.audit(event, &connection.upstream, owner, Some(reason.as_str())).await;
         Ok(true)
     }
-}
-
-/// RFC 6749 §3.3, of a length that can be kept.
-fn is_scope(text: &str) -> bool {
-    let allowed = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-    !text.trim().is_empty() && text.len() <= LONGEST_SCOPE && text.bytes().all(allowed)
 }
 
 fn oauth(upstream: &Upstream) -> Option<&crate::config::model::UpstreamOAuth> {

@@ -20,7 +20,8 @@ fn what_strangers_send_breaks_no_promise(
         "redirect_uri",
         "registration_body",
         "session_envelope",
-        "token_form"
+        "token_form",
+        "upstream_answer"
     )]
     target: &str,
 ) {
