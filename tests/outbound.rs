@@ -4,6 +4,8 @@
 
 #[path = "support/document_host.rs"]
 mod document_host;
+#[path = "outbound/upstream.rs"]
+mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

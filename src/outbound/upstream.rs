@@ -15,7 +15,6 @@ use url::{Origin, Url};
 use super::Outbound;
 use super::fetch::{FetchError, cause, check_head, check_url, read_body};
 
-/// For one request, from the name look-up to the last byte.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Of a document, and of the answer to a form.
 const LARGEST: usize = 256 * 1024;
@@ -26,6 +25,7 @@ pub struct UpstreamFetcher {
     outbound: Outbound,
     /// The origins that the configuration names.
     named: Arc<[Origin]>,
+    deadline: Duration,
 }
 
 /// What is posted.
@@ -80,7 +80,13 @@ impl UpstreamFetcher {
     /// `named` are the URLs that the configuration of the upstream holds.
     #[must_use]
     pub fn new<'u>(outbound: Outbound, named: impl IntoIterator<Item = &'u Url>) -> Self {
-        Self { outbound, named: named.into_iter().map(Url::origin).collect() }
+        Self { outbound, named: named.into_iter().map(Url::origin).collect(), deadline: DEADLINE }
+    }
+
+    /// Gives each request as long as this, from the name look-up to the last byte, in the place of ten seconds.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Whether `url` would be asked, as far as that can be told without looking its host up.
@@ -98,13 +104,13 @@ impl UpstreamFetcher {
     pub async fn get(&self, url: &Url) -> Result<Bytes, FetchError> {
         let request = self.client(url)?.get(url.clone());
         let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
-        in_time(async {
+        self.in_time(async {
             let response = request.send().await.map_err(|error| cause(&error))?;
             check_head(response.status(), response.headers())?;
             read_body(response, LARGEST).await
         })
         .await
-        .unwrap_or_else(|| Err(timeout()))
+        .unwrap_or_else(|| Err(self.timeout()))
     }
 
     /// Posts, and reads the answer.
@@ -112,13 +118,13 @@ impl UpstreamFetcher {
     /// # Errors
     /// [`Unanswered`].
     pub async fn post(&self, url: &Url, post: Post) -> Result<Answered, Unanswered> {
-        let answer = in_time(async {
+        let answer = self.in_time(async {
             let response = self.send(url, post).await?;
             let status = response.status();
             let body = read_body(response, LARGEST).await.map_err(Unanswered::sent)?;
             Ok(Answered { status, body })
         });
-        answer.await.unwrap_or_else(|| Err(Unanswered::sent(timeout())))
+        answer.await.unwrap_or_else(|| Err(Unanswered::sent(self.timeout())))
     }
 
     /// The `WWW-Authenticate` values of the 401 that a request without a token gets; none for any other answer.
@@ -126,7 +132,8 @@ impl UpstreamFetcher {
     /// # Errors
     /// [`FetchError`].
     pub async fn challenges(&self, url: &Url, post: Post) -> Result<Vec<String>, FetchError> {
-        let response = in_time(self.send(url, post)).await.unwrap_or_else(|| Err(Unanswered::sent(timeout())));
+        let response =
+            self.in_time(self.send(url, post)).await.unwrap_or_else(|| Err(Unanswered::sent(self.timeout())));
         let response = response.map_err(|unanswered| unanswered.cause)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(Vec::new());
@@ -159,12 +166,12 @@ impl UpstreamFetcher {
         check_url(url, &self.outbound.upstream_guard)?;
         Ok(&self.outbound.upstream)
     }
-}
 
-async fn in_time<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(DEADLINE, work).await.ok()
-}
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(self.deadline, work).await.ok()
+    }
 
-fn timeout() -> FetchError {
-    FetchError::Timeout(DEADLINE.as_secs())
+    fn timeout(&self) -> FetchError {
+        FetchError::Timeout(self.deadline.as_secs())
+    }
 }
