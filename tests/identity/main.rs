@@ -12,6 +12,7 @@ mod fake_upstream;
 mod fake_workos;
 mod id_token;
 mod oidc;
+mod upstream;
 mod upstream_connections;
 mod upstream_double;
 mod workos;

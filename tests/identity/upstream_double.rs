@@ -327,7 +327,7 @@ async fn an_id_token_becomes_an_assertion_and_that_an_access_token_of_the_same_p
 }
 
 /// What a sign-in gives.
-async fn id_token(http: &Client, login: &FakeOidc) -> String {
+pub(crate) async fn id_token(http: &Client, login: &FakeOidc) -> String {
     let fields = vec![
         ("response_type", "code".to_owned()),
         ("client_id", fake_oidc::CLIENT_ID.to_owned()),
