@@ -56,16 +56,11 @@ pub fn authorization_url(server: &Discovered, request: &AuthorizationRequest<'_>
     if !request.scopes.is_empty() {
         query.append_pair("scope", &request.scopes.join(request.scope_delimiter));
     }
-    if let Some(prompt) = request.prompt.or_else(|| prompt_for(request.scopes)) {
+    if let Some(prompt) = request.prompt {
         query.append_pair("prompt", prompt);
     }
     drop(query);
     url
-}
-
-/// OpenID Connect Core §11: a server may pass over `offline_access` unless the person is asked for it.
-fn prompt_for(scopes: &[String]) -> Option<&'static str> {
-    scopes.iter().any(|scope| scope == "offline_access").then_some("consent")
 }
 
 /// A callback that does not come from the server that the browser was sent to.

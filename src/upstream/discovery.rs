@@ -97,7 +97,8 @@ struct Known {
 
 /// What protected resource metadata, or their absence, say.
 struct Resource {
-    resource: String,
+    /// As its metadata call it.
+    identifier: String,
     /// In the order of preference.
     servers: Vec<Url>,
     scopes: Vec<String>,
@@ -187,7 +188,7 @@ impl Discovery {
         let mut origin = server.clone();
         origin.set_path("/");
         origin.set_query(None);
-        Ok(Resource { resource: server.to_string(), servers: vec![origin], scopes: Vec::new(), assumed: true })
+        Ok(Resource { identifier: server.to_string(), servers: vec![origin], scopes: Vec::new(), assumed: true })
     }
 
     /// RFC 9728 §3.3. A place that the operator configured may also speak of the resource that it belongs to: an upstream that
@@ -208,7 +209,7 @@ impl Discovery {
         }
         let servers = document.authorization_servers.iter().filter_map(|issuer| Url::parse(issuer).ok());
         Ok(Resource {
-            resource: document.resource,
+            identifier: document.resource,
             servers: servers.take(MOST_SERVERS).collect(),
             scopes: document.scopes,
             assumed: false,
@@ -287,7 +288,7 @@ impl Discovery {
             auth_methods: server.auth_methods.unwrap_or_else(|| vec![DEFAULT_AUTH_METHOD.to_owned()]),
             grants_refresh,
             sends_issuer: server.sends_issuer,
-            resource: resource.resource.clone(),
+            resource: resource.identifier.clone(),
             scopes,
             issuer,
         })

@@ -120,7 +120,11 @@ impl TokenEndpoint<'_> {
             self.signed(form, random, now)?
         };
         let answer = self.fetcher.post(self.url, post).await.map_err(|unanswered| unavailable(&unanswered))?;
-        if answer.status.is_success() { Ok(()) } else { Err(refusal(answer.status, error_code(&answer.body))) }
+        if answer.status.is_success() {
+            Ok(())
+        } else {
+            Err(refusal(answer.status, error_code(&answer.body).as_deref()))
+        }
     }
 
     fn signed(
@@ -196,14 +200,14 @@ fn read(answer: &Answered, kind: TokenKind) -> Result<TokenAnswer, TokenRequestE
     let error = error_code(&answer.body);
     // GitHub and others send their errors with a 200.
     if !answer.status.is_success() || error.is_some() {
-        return Err(refusal(answer.status, error));
+        return Err(refusal(answer.status, error.as_deref()));
     }
     TokenAnswer::parse(&answer.body, kind)
         .map_err(|problem| TokenRequestError::Unusable(format!("the token answer {problem}")))
 }
 
 /// RFC 6749 §5.2, with GitHub's names for the same.
-fn refusal(status: StatusCode, error: Option<String>) -> TokenRequestError {
+fn refusal(status: StatusCode, error: Option<&str>) -> TokenRequestError {
     let number = status.as_u16();
     if status.is_server_error() || matches!(number, 408 | 425 | 429) {
         return TokenRequestError::Unavailable {
@@ -212,7 +216,7 @@ fn refusal(status: StatusCode, error: Option<String>) -> TokenRequestError {
             answer_may_be_lost: status.is_server_error() || number == 408,
         };
     }
-    match error.as_deref() {
+    match error {
         Some("invalid_grant" | "bad_refresh_token" | "bad_verification_code") => TokenRequestError::InvalidGrant,
         Some("invalid_client" | "unauthorized_client" | "incorrect_client_credentials") => {
             TokenRequestError::InvalidClient

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use doorward::config::model::OidcCredential;
+use doorward::config::model::{OidcCredential, UpstreamPrompt};
 use doorward::domain::{Clock, SystemRandom, UnixTime};
 use doorward::oauth::pkce::CodeChallenge;
 use doorward::outbound::{Outbound, OutboundSettings, UpstreamFetcher};
@@ -100,7 +100,7 @@ impl Bench {
                 code_challenge: &CodeChallenge::of_verifier(VERIFIER),
                 scopes: &server.scopes,
                 scope_delimiter: " ",
-                prompt: None,
+                prompt: UpstreamPrompt::ForOfflineAccess.value(&server.scopes),
             },
         );
         let answer = browser().get(url).send().await.unwrap();

@@ -72,6 +72,9 @@ async fn the_gateway_proves_itself_as_it_is_configured_and_in_no_other_way() {
     assert_eq!(bench.redeem(&wrong).await.unwrap_err(), TokenRequestError::InvalidClient);
 }
 
+/// Whether an error means what it should.
+type Means<'a> = &'a dyn Fn(&TokenRequestError) -> bool;
+
 fn unavailable(lost: bool) -> impl Fn(&TokenRequestError) -> bool {
     move |error| matches!(error, TokenRequestError::Unavailable { answer_may_be_lost, .. } if *answer_may_be_lost == lost)
 }
@@ -86,7 +89,7 @@ async fn only_the_server_s_own_word_ends_a_grant() {
     let refused = |error: &TokenRequestError| matches!(error, TokenRequestError::Refused(_));
     let (lost, unspent) = (unavailable(true), unavailable(false));
     let page = |status| Fault::Answer { status, body: "<html>canary-77</html>".to_owned(), retry_after: None };
-    let table: [(Fault, &dyn Fn(&TokenRequestError) -> bool); 17] = [
+    let table: [(Fault, Means<'_>); 17] = [
         (Fault::invalid_grant(), &ends),
         (Fault::error(401, "invalid_grant"), &ends),
         (Fault::error_in_200("bad_refresh_token"), &ends),
