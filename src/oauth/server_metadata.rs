@@ -234,7 +234,8 @@ mod tests {
 
         #[test]
         fn a_derived_place_is_on_the_host_it_was_derived_from(path in "\\PC{0,40}") {
-            let Ok(server) = Url::parse("https://a.example").and_then(|base| base.join(&path)) else { return Ok(()) };
+            let server = Url::parse("https://a.example").and_then(|base| base.join(&path));
+            let Some(server) = server.ok().filter(|server| server.origin().is_tuple()) else { return Ok(()) };
             for derived in resource_metadata_urls(&server).iter().chain(&server_metadata_urls(&server)) {
                 assert_eq!(derived.origin(), server.origin());
             }
