@@ -158,7 +158,7 @@ fn credential(raw: &raw::OidcBrowserLogin, login: &Node, problems: &mut Problems
             let Some(key) = AssertionKey::from_pem(pem) else {
                 problems
                     .add("value", at("privateKey"), "`privateKey` is not a private key that can be used")
-                    .help("PEM, not encrypted: RSA of 2048 bits or more, P-256, P-384 or Ed25519");
+                    .help("PEM, not encrypted: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519");
                 return None;
             };
             Some(OidcCredential::PrivateKey(ClientKey { key, id: raw.private_key_id.clone() }))

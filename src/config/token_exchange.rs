@@ -3,6 +3,8 @@
 //! A policy says how the gateway comes by a credential; the route that names it says for which server. Together they
 //! are an [`Upstream`].
 
+mod id_jag;
+
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -10,11 +12,10 @@ use url::Url;
 
 use super::diagnostic::Problems;
 use super::document::{Kind, Node};
-use super::model::{ClientKey, OidcCredential, SecretWay};
+use super::model::{OidcCredential, SecretWay};
 use super::oidc;
-use super::raw::{self, ManualAuthMethod, TokenEndpointAuthMethod};
+use super::raw::{self, ManualAuthMethod};
 use super::workos::is_https_or_loopback;
-use crate::crypto::AssertionKey;
 
 /// A server behind that wants a credential of its own.
 #[derive(Debug, Clone)]
@@ -122,9 +123,6 @@ pub struct IdJagEndpoint {
     pub assertion_life: Duration,
 }
 
-/// Without `expiresInSeconds`.
-const ASSERTION_LIFE: u32 = 60;
-
 /// A policy, of which the routes that name it make an [`Upstream`].
 pub(super) struct Credential {
     pub id: String,
@@ -163,9 +161,6 @@ impl Credential {
     }
 }
 
-/// Stands for a secret whose absence is reported.
-const UNSET: &str = "unset";
-
 /// A secret whose variable is not set is a problem, before its absence could make a public client of a confidential
 /// one.
 pub(super) fn check_secrets(node: &mut Node, problems: &mut Problems) {
@@ -179,7 +174,7 @@ pub(super) fn check_secrets(node: &mut Node, problems: &mut Problems) {
                 problems
                     .add("environment", member.value.place, message)
                     .help(format!("set {variable} in the environment of the gateway"));
-                member.value.kind = Kind::Text(UNSET.to_owned());
+                member.value.kind = Kind::Text(id_jag::UNSET.to_owned());
             }
             _ => check_secrets(&mut member.value, problems),
         }
@@ -207,7 +202,7 @@ pub(super) fn resolve(
     let mode = match raw.auth_mode {
         Some(raw::UpstreamAuthMode::IdJag) => {
             check_no_oauth(&raw, node, problems);
-            id_jag(raw.id_jag, node, problems).map(UpstreamMode::IdJag)
+            id_jag::resolve(raw.id_jag, node, problems).map(UpstreamMode::IdJag)
         }
         Some(mode) => {
             if raw.id_jag.is_some() {
@@ -381,114 +376,6 @@ fn registration(raw: &raw::ClientRegistration, node: &Node, problems: &mut Probl
         },
     };
     Some(UpstreamRegistration::Manual { client_id: client_id.clone(), credential })
-}
-
-fn id_jag(raw: Option<raw::UpstreamIdJag>, node: &Node, problems: &mut Problems) -> Option<UpstreamIdJag> {
-    let Some(raw) = raw else {
-        problems
-            .add("missing", node.find(&["authMode"]).place, "`id-jag` needs `idJag`")
-            .help("it names the identity provider (`idp`) and the server's authorization server (`resourceAs`)");
-        return None;
-    };
-    let node = node.find(&["idJag"]);
-    check_scopes(&raw.scopes, &raw.scope_delimiter, &node, problems);
-    let (at_idp, at_server) = (node.find(&["idp"]), node.find(&["resourceAs"]));
-    for (key, text) in [("audience", &raw.resource_as.audience), ("resource", &raw.resource_as.resource)] {
-        check_text(text.as_deref(), key, &at_server, problems);
-    }
-    let idp = endpoint(raw.idp.token_url.as_deref(), &raw.idp.client_auth, &at_idp, problems);
-    let resource_as =
-        endpoint(raw.resource_as.token_url.as_deref(), &raw.resource_as.client_auth, &at_server, problems);
-    Some(UpstreamIdJag {
-        scopes: raw.scopes,
-        scope_delimiter: raw.scope_delimiter,
-        idp: idp?,
-        resource_as: resource_as?,
-        audience: raw.resource_as.audience?,
-        resource: raw.resource_as.resource,
-    })
-}
-
-fn endpoint(
-    token_url: Option<&str>,
-    auth: &raw::UpstreamClientAuth,
-    node: &Node,
-    problems: &mut Problems,
-) -> Option<IdJagEndpoint> {
-    let help = "the token endpoint, such as `https://login.example.com/oauth2/token`";
-    let token_url = token_url.and_then(|text| https_url(text, &node.find(&["tokenUrl"]), "tokenUrl", help, problems));
-    let node = node.find(&["clientAuth"]);
-    oidc::check_client_id(auth.client_id.as_deref(), &node.find(&["clientId"]), problems);
-    let credential = credential(auth, &node, problems);
-    Some(IdJagEndpoint {
-        token_url: token_url?,
-        client_id: auth.client_id.clone()?,
-        credential: credential?,
-        assertion_audience: auth.audience.clone(),
-        assertion_life: Duration::from_secs(u64::from(auth.expires_in_seconds.unwrap_or(ASSERTION_LIFE))),
-    })
-}
-
-fn credential(auth: &raw::UpstreamClientAuth, node: &Node, problems: &mut Problems) -> Option<OidcCredential> {
-    let way = match auth.method? {
-        TokenEndpointAuthMethod::PrivateKeyJwt => return private_key(auth, node, problems),
-        TokenEndpointAuthMethod::ClientSecretBasic => SecretWay::Basic,
-        TokenEndpointAuthMethod::ClientSecretPost => SecretWay::Post,
-    };
-    let of_keys = [
-        ("privateKeyPem", auth.private_key_pem.is_some()),
-        ("algorithm", auth.algorithm.is_some()),
-        ("keyId", auth.key_id.is_some()),
-        ("audience", auth.audience.is_some()),
-        ("expiresInSeconds", auth.expires_in_seconds.is_some()),
-    ];
-    for (key, _) in of_keys.into_iter().filter(|(_, given)| *given) {
-        problems
-            .add("conflict", node.find(&[key]).place, format!("`{key}` has no meaning with a secret"))
-            .help("set `method` to `private_key_jwt`, or leave it out");
-    }
-    let Some(secret) = auth.client_secret.as_deref() else {
-        problems
-            .add("missing", node.find(&["method"]).place, "this way of authentication needs `clientSecret`")
-            .help("write `$env(NAME)`");
-        return None;
-    };
-    oidc::check_secret(Some(secret), &node.find(&["clientSecret"]), problems);
-    Some(OidcCredential::Secret { secret: SecretString::from(secret.to_owned()), way: Some(way) })
-}
-
-fn private_key(auth: &raw::UpstreamClientAuth, node: &Node, problems: &mut Problems) -> Option<OidcCredential> {
-    if auth.client_secret.is_some() {
-        problems
-            .add("conflict", node.find(&["clientSecret"]).place, "`clientSecret` has no meaning with `private_key_jwt`")
-            .help("leave it out, or set `method` to the way the secret is sent");
-    }
-    let Some(pem) = auth.private_key_pem.as_deref() else {
-        problems
-            .add("missing", node.find(&["method"]).place, "`private_key_jwt` needs `privateKeyPem`")
-            .help("write `$env(NAME)`; it takes a key in PEM");
-        return None;
-    };
-    if pem == UNSET {
-        return None;
-    }
-    let Some(key) = AssertionKey::from_pem(pem) else {
-        problems
-            .add("value", node.find(&["privateKeyPem"]).place, "`privateKeyPem` is not a private key that can be used")
-            .help("PEM, not encrypted: RSA of 2048 bits or more, P-256, P-384 or Ed25519");
-        return None;
-    };
-    if let Some(algorithm) = auth.algorithm.filter(|algorithm| algorithm.name() != key.algorithm()) {
-        problems
-            .add(
-                "value",
-                node.find(&["algorithm"]).place,
-                format!("this private key signs with {}, not {}", key.algorithm(), algorithm.name()),
-            )
-            .help("leave `algorithm` out, or give another key");
-        return None;
-    }
-    Some(OidcCredential::PrivateKey(ClientKey { key, id: auth.key_id.clone() }))
 }
 
 fn https_url(text: &str, node: &Node, key: &str, help: &str, problems: &mut Problems) -> Option<Url> {

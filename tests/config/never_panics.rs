@@ -5,7 +5,18 @@ use proptest::prelude::*;
 
 use crate::{Folder, SECRET, item, policies_with, routes_with};
 
+/// A login and what a route may have beside it.
 fn policies() -> String {
+    let more = r#",
+{"name": "mcp-token-exchange-a", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"authMode": "user-oauth", "prompt": false,
+"clientRegistration": {"mode": "manual", "clientId": "é", "clientSecret": "$env(SECRET)"}}}},
+{"name": "b", "policyType": "mcp-token-exchange-inbound", "handler": {"options": {"authMode": "id-jag", "idJag": {"idp": {"tokenUrl": "https://a/t",
+"clientAuth": {"method": "client_secret_post", "clientId": "a", "clientSecret": "$env(SECRET)"}}, "resourceAs": {"tokenUrl": "https://b/t", "audience": "b",
+"clientAuth": {"method": "client_secret_basic", "clientId": "a", "clientSecret": "$env(SECRET)"}}}}}}]}"#;
+    policies_with_login().trim_end().trim_end_matches("]}").to_owned() + more
+}
+
+fn policies_with_login() -> String {
     policies_with(
         r#""issuers": ["https://a.example.com"], "organizationId": "$env(ORG)", "gateway": {"scopes": {"a": ["mcp:tools"]},
         "redirectUriAllowList": ["https://claude.ai"], "cimdDocuments": {"https://a/b": {"client_id": "https://a/b"}},

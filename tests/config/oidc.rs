@@ -101,7 +101,7 @@ fn a_text_that_is_no_key_is_refused_and_not_shown() {
       |
     3 | "privateKey": "************************************************************"}
       |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: PEM, not encrypted: RSA of 2048 bits or more, P-256, P-384 or Ed25519
+      = help: PEM, not encrypted: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519
 
     1 problem in the configuration
     "#);

@@ -269,7 +269,7 @@ fn what_cannot_be_meant_is_refused(#[case] options: &str, #[case] said: &str) {
     "$env(NO_KEY)",
     "`privateKeyPem` needs the environment variable NO_KEY, which is not set"
 )]
-#[case::other_algorithm("ES256", "RS256", "this private key signs with ES256, not RS256")]
+#[case::other_algorithm("ES256", "RS256", "this private key signs with ES256")]
 #[case::no_method(r#""method": "client_secret_post", "#, "", "`method` is missing in `clientAuth`")]
 fn a_faulty_identity_assertion_grant_is_refused(#[case] taken: &str, #[case] put: &str, #[case] said: &str) {
     assert!(ID_JAG.contains(taken));

@@ -49,7 +49,7 @@ pub struct OidcBrowserLogin {
     pub token_url: Option<String>,
     pub client_id: Option<String>,
     pub client_secret: Option<String>,
-    /// A private key in PEM, for `private_key_jwt`: RSA, P-256, P-384 or Ed25519. Best written as `$env(NAME)`.
+    /// A private key in PEM, for `private_key_jwt`: RSA, P-256, P-384, P-521 or Ed25519. Best written as `$env(NAME)`.
     pub private_key: Option<String>,
     /// `kid` of the private key, as the provider knows it.
     pub private_key_id: Option<String>,

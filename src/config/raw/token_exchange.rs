@@ -162,9 +162,9 @@ pub struct UpstreamClientAuth {
     pub client_id: Option<String>,
     /// With the methods that have a secret. Best written as `$env(NAME)`.
     pub client_secret: Option<String>,
-    /// With `private_key_jwt`, in PEM: RSA, P-256, P-384 or Ed25519. Best written as `$env(NAME)`.
+    /// With `private_key_jwt`, in PEM: RSA, P-256, P-384, P-521 or Ed25519. Best written as `$env(NAME)`.
     pub private_key_pem: Option<String>,
-    /// What the key signs with. Left out: what the key is for.
+    /// What the key signs with. Left out: `RS256` of an RSA key; any other key has but one.
     pub algorithm: Option<ClientAssertionAlgorithm>,
     /// `kid` of the private key, as the other side knows it.
     pub key_id: Option<String>,
