@@ -1,12 +1,18 @@
 //! What other servers say of themselves: protected resource metadata (RFC 9728) and authorization server metadata
 //! (RFC 8414, OpenID Connect Discovery 1.0), found and read as MCP clients do (MCP authorization, 2025-11-25).
 //!
-//! Members of a wrong type count as absent; what must be there is asked for by whoever reads.
+//! Members of a wrong type, or of a length that makes no sense, count as absent; what must be there is asked for by whoever
+//! reads.
 
 use serde_json::Value;
 use url::Url;
 
 use super::challenge::scopes;
+
+/// Of one text, in bytes: it may come to stand in an address.
+const LONGEST_TEXT: usize = 2048;
+/// Of one list.
+const MOST_TEXTS: usize = 100;
 
 /// RFC 9728 §2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +28,7 @@ impl ResourceDocument {
     pub fn parse(json: &[u8]) -> Option<Self> {
         let document: Value = serde_json::from_slice(json).ok()?;
         Some(Self {
-            resource: document.get("resource")?.as_str()?.to_owned(),
+            resource: text(&document, "resource")?.to_owned(),
             authorization_servers: texts(&document, "authorization_servers").unwrap_or_default(),
             scopes: scopes(texts(&document, "scopes_supported").unwrap_or_default().iter().map(String::as_str)),
         })
@@ -53,10 +59,10 @@ impl ServerDocument {
     #[must_use]
     pub fn parse(json: &[u8]) -> Option<Self> {
         let document: Value = serde_json::from_slice(json).ok()?;
-        let url = |name: &str| document.get(name)?.as_str().and_then(|text| Url::parse(text).ok());
+        let url = |name: &str| text(&document, name).and_then(|text| Url::parse(text).ok());
         let flag = |name: &str| document.get(name).and_then(Value::as_bool).unwrap_or_default();
         Some(Self {
-            issuer: document.get("issuer")?.as_str()?.to_owned(),
+            issuer: text(&document, "issuer")?.to_owned(),
             authorization_endpoint: url("authorization_endpoint"),
             token_endpoint: url("token_endpoint"),
             registration_endpoint: url("registration_endpoint"),
@@ -72,10 +78,14 @@ impl ServerDocument {
     }
 }
 
+fn text<'d>(document: &'d Value, name: &str) -> Option<&'d str> {
+    document.get(name)?.as_str().filter(|text| text.len() <= LONGEST_TEXT)
+}
+
 /// The texts of an array; `None` when there is no array.
 fn texts(document: &Value, name: &str) -> Option<Vec<String>> {
-    let items = document.get(name)?.as_array()?;
-    Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    let items = document.get(name)?.as_array()?.iter().filter_map(Value::as_str);
+    Some(items.filter(|text| text.len() <= LONGEST_TEXT).take(MOST_TEXTS).map(str::to_owned).collect())
 }
 
 /// Where the metadata of the resource `server` may stand (RFC 9728 §3.1): with its path inserted, then at the root.
@@ -224,6 +234,22 @@ mod tests {
             assert!(ServerDocument::parse(bad.as_bytes()).is_none(), "{bad}");
             assert!(ResourceDocument::parse(bad.as_bytes()).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn nothing_of_a_document_is_kept_without_bound() {
+        let long = "x".repeat(LONGEST_TEXT + 1);
+        let at_length = |text: &str| json!({"issuer": text, "resource": text}).to_string();
+        assert!(ServerDocument::parse(at_length(&long[1..]).as_bytes()).is_some());
+        assert!(ServerDocument::parse(at_length(&long).as_bytes()).is_none());
+        assert!(ResourceDocument::parse(at_length(&long).as_bytes()).is_none());
+        let many: Vec<String> = (0..1000).map(|n| n.to_string()).chain([long.clone()]).collect();
+        let document = json!({
+            "issuer": "i", "token_endpoint": format!("https://as.example/{long}"),
+            "token_endpoint_auth_methods_supported": many,
+        });
+        let read = ServerDocument::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!((read.token_endpoint, read.auth_methods.unwrap().len()), (None, MOST_TEXTS));
     }
 
     proptest::proptest! {

@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(3);
 const DEADLINE: Duration = Duration::from_secs(25);
 /// The authorization servers of a resource that are tried.
 const MOST_SERVERS: usize = 3;
+/// Of the methods of client authentication those that the gateway has.
+const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 /// RFC 8414 §2, for metadata that say nothing of it.
 const DEFAULT_AUTH_METHOD: &str = "client_secret_basic";
 const OFFLINE_ACCESS: &str = "offline_access";
@@ -43,7 +45,7 @@ pub struct Discovered {
     pub revocation_endpoint: Option<Url>,
     /// A client id may be the URL of a metadata document.
     pub takes_metadata_documents: bool,
-    /// RFC 7591 names of the methods of client authentication at the token endpoint.
+    /// RFC 7591 names of the methods of client authentication at the token endpoint that the gateway has too.
     pub auth_methods: Vec<String>,
     /// Refresh tokens are not ruled out.
     pub grants_refresh: bool,
@@ -278,6 +280,8 @@ impl Discovery {
             _ => return Err(lacks("does not say that it supports PKCE with S256")),
         }
         let scopes = self.scopes(challenge, resource, &server);
+        let mut auth_methods = server.auth_methods.unwrap_or_else(|| vec![DEFAULT_AUTH_METHOD.to_owned()]);
+        auth_methods.retain(|method| AUTH_METHODS.contains(&method.as_str()));
         let grants_refresh = offers(&server.grant_types, "refresh_token") != Some(false);
         Ok(Discovered {
             authorization_endpoint: self.needed(&issuer, server.authorization_endpoint, "authorization_endpoint")?,
@@ -285,7 +289,7 @@ impl Discovery {
             registration_endpoint: self.optional(&issuer, server.registration_endpoint),
             revocation_endpoint: self.optional(&issuer, server.revocation_endpoint),
             takes_metadata_documents: server.takes_metadata_documents,
-            auth_methods: server.auth_methods.unwrap_or_else(|| vec![DEFAULT_AUTH_METHOD.to_owned()]),
+            auth_methods,
             grants_refresh,
             sends_issuer: server.sends_issuer,
             resource: resource.identifier.clone(),
