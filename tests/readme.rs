@@ -91,7 +91,7 @@ fn help_of(subcommand: &str) -> String {
 }
 
 /// Commands that have subcommands of their own.
-const GROUPS: [&str; 4] = ["keys", "clients", "grants", "audit"];
+const GROUPS: [&str; 5] = ["keys", "clients", "grants", "connections", "audit"];
 
 /// `(subcommand, flags)` of every doorward command line in a shell block; a `\` joins lines.
 fn command_lines(block: &str) -> Vec<(String, BTreeSet<String>)> {

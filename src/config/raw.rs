@@ -350,6 +350,7 @@ pub struct Gateway {
     pub outage_grace_seconds: u64,
     /// What one caller may ask for, in numbers; `false` switches these limits off.
     pub limits: Limits,
+    /// Who connects the servers whose account all share: whoever one of the lists names.
     pub operators: Operators,
 }
 
@@ -525,7 +526,10 @@ pub struct ResourceServer {
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Operators {
+    /// Verified addresses, without regard to case.
     pub emails: Vec<String>,
+    /// Whoever has one of these roles.
     pub roles: Vec<String>,
+    /// Ids of organisations: all of their members.
     pub organizations: Vec<String>,
 }
