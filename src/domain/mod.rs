@@ -1,6 +1,6 @@
 //! What the gateway remembers, and the transitions that are legal.
 //!
-//! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person, upstream connection) and the
+//! Owns the records (client, authorization transaction, browser, grant, code, refresh token, person, upstream connection, subject token) and the
 //! rules that decide what may become of them, and what callers may have: how often, and how many at once. Must not do I/O, read the clock or draw randomness: both are
 //! arguments ([`Clock`], [`Random`]).
 
@@ -14,6 +14,7 @@ pub mod person;
 pub mod places;
 pub mod random;
 pub mod refresh;
+pub mod subject_token;
 pub mod throttle;
 pub mod time;
 pub mod transaction;
@@ -29,6 +30,7 @@ pub use person::{Person, SubjectId};
 pub use places::{NoPlace, Place, Places};
 pub use random::{Random, SystemRandom};
 pub use refresh::RefreshToken;
+pub use subject_token::SubjectToken;
 pub use throttle::{Caller, Throttle, Throttled};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use transaction::{AuthorizationRequest, Stage, Transaction, TransactionId};

@@ -122,7 +122,7 @@ impl IdentityProvider for DevLogin {
 
     async fn exchange(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
         let person = self.open_code(login).ok_or(LoginError::CodeRejected)?;
-        Ok(Login { person, provider_session: None, refresh_token: None, authenticated_at: None })
+        Ok(Login { person, provider_session: None, refresh_token: None, authenticated_at: None, subject_tokens: None })
     }
 
     async fn logout_url(&self, _provider_session: &str, _return_to: &Url) -> Option<Url> {

@@ -11,6 +11,7 @@ pub mod dev;
 pub mod id_jag;
 pub mod jwks;
 pub mod oidc;
+mod renewal;
 mod shown;
 pub mod workos;
 mod workos_error;
@@ -20,12 +21,10 @@ mod workos_token;
 pub use authkit::{AuthKit, AuthKitApplication, DirectRefusal, DirectToken};
 pub use dev::DevLogin;
 pub use oidc::Oidc;
+pub use renewal::{IdToken, IdTokens, ProviderSessions, Renewal, RenewalError, SubjectTokens};
 pub use workos::WorkOs;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
@@ -68,6 +67,11 @@ pub trait IdentityProvider: Send + Sync + 'static {
         None
     }
 
+    /// How to get a person's ID token anew, when the provider gives ID tokens and they are kept.
+    fn id_tokens(&self) -> Option<&dyn IdTokens> {
+        None
+    }
+
     /// What `error=` on the callback means. The description is the provider's free text: it may be matched,
     /// never shown or logged (IDP-6, WOS-5).
     fn callback_error(&self, error: &str, description: Option<&str>, redirect_uri: &str) -> LoginError {
@@ -82,51 +86,6 @@ pub trait IdentityProvider: Send + Sync + 'static {
             _ => LoginError::Untrusted("an error on the callback that has no meaning here".to_owned()),
         }
     }
-}
-
-/// A provider that can be asked, after a login, whether it still stands by the person.
-///
-/// [`renew`](Self::renew) and [`identify`](Self::identify) are two steps, because the answer of the first holds the
-/// provider's next refresh token, which must be saved before anything else is looked at (IDP-12).
-#[async_trait]
-pub trait ProviderSessions: Send + Sync {
-    /// How long an answer serves.
-    fn interval(&self) -> Duration;
-
-    /// Spends the refresh token.
-    async fn renew(&self, refresh_token: &SecretString) -> Result<Renewal, RenewalError>;
-
-    /// Verifies whom the answer of [`renew`](Self::renew) names.
-    async fn identify(&self, renewal: &Renewal, now: UnixTime) -> Result<Login, LoginError>;
-
-    /// Asks the provider's management interface about a person as last known, for when the refresh token tells
-    /// nothing any more. `None`: the person, or the session, is gone.
-    async fn confirm(&self, person: &Person, provider_session: Option<&str>) -> Result<Option<Person>, RenewalError>;
-}
-
-/// The answer to a spent refresh token, not verified yet. It holds tokens, so it has no `Debug`.
-pub struct Renewal {
-    /// Absent: the spent one goes on serving.
-    pub refresh_token: Option<SecretString>,
-    pub(crate) body: Bytes,
-}
-
-/// Why a provider did not stand by a login.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RenewalError {
-    /// The refresh token was not accepted.
-    #[error("the provider did not accept the refresh token")]
-    Refused,
-    /// The person may no longer come in this way, whatever became of the token.
-    #[error("the login cannot go on: {0}")]
-    Over(LoginError),
-    /// Network trouble, a deadline, 429, 5xx, or our own credentials. Says nothing of the person.
-    #[error("the provider cannot be asked: {cause}")]
-    Unavailable {
-        cause: String,
-        /// The provider may have spent the token and its answer did not arrive.
-        answer_may_be_lost: bool,
-    },
 }
 
 /// One login about to start.
@@ -172,6 +131,8 @@ pub struct Login {
     pub refresh_token: Option<SecretString>,
     /// When the person proved who they are, if the provider says so: with a session there it may be long ago.
     pub authenticated_at: Option<UnixTime>,
+    /// With which the provider can be asked to vouch for the person to others, where it gives such tokens.
+    pub subject_tokens: Option<SubjectTokens>,
 }
 
 /// Why a login did not succeed. `Display` is for the log; what people read is chosen where pages are made.

@@ -1,26 +1,28 @@
 //! Any OpenID Connect provider (gateway.md §6.2; OpenID Connect Core 1.0, RFC 9207, RP-Initiated Logout 1.0).
 //!
 //! Owns the conversation; one file each for where the endpoints are, how the code is redeemed, what makes an ID token
-//! good, and what its claims say of a person. Knows no provider by name: what differs between them is in
+//! good, what its claims say of a person, and how a newer one is got. Knows no provider by name: what differs between them is in
 //! [`OidcOptions`].
 
 mod access_token;
 pub(super) mod endpoints;
 mod id_token;
 pub(super) mod person;
+mod renewal;
 mod token_request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::bounded::{failure, read_body};
-use super::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart};
+use super::{IdToken, IdTokens, IdentityProvider, Login, LoginError, LoginReturn, LoginStart, SubjectTokens};
 use crate::config::model::{AnotherAccount, BrowserLogin, OidcOptions, SignOut};
-use crate::domain::{Clock, Random};
+use crate::domain::{Clock, Random, UnixTime};
 use endpoints::{Discovery, Endpoints};
 
 pub(super) use person::of_claims;
@@ -62,16 +64,9 @@ impl Oidc {
     async fn redeem_and_verify(&self, login: &LoginReturn<'_>) -> Result<Login, LoginError> {
         let endpoints = self.discovery.endpoints().await?;
         let answer = token_request::redeem(self, &endpoints, login).await?;
-        let expected = id_token::Expected {
-            issuer: &self.options.issuer,
-            client_id: &self.options.client_id,
-            audience: self.options.audience.as_deref(),
-            nonce: login.nonce,
-            token_use: self.options.profile.token_use,
-            max_age: login.max_age,
-            now: login.now,
-        };
+        let expected = self.expected(Some(login.nonce), login.max_age, login.now);
         let mut claims = id_token::verify(&answer.id_token, &expected, &endpoints.jwks).await?;
+        let expires_at = id_token::expires_at(&claims);
         let authenticated_at = id_token::authenticated_at(&claims);
         if self.options.profile.claims_in_access_token
             && let Some(token) = &answer.access_token
@@ -83,7 +78,22 @@ impl Oidc {
         }
         let provider_session = person::session(&claims);
         let person = of_claims(&claims, &self.options.issuer, &self.options.claims, &self.options.profile)?;
-        Ok(Login { person, provider_session, refresh_token: None, authenticated_at })
+        let id_token = IdToken { text: answer.id_token.into(), expires_at };
+        let subject_tokens =
+            Some(SubjectTokens { id_token, refresh_token: answer.refresh_token.map(SecretString::from) });
+        Ok(Login { person, provider_session, refresh_token: None, authenticated_at, subject_tokens })
+    }
+
+    fn expected<'a>(&'a self, nonce: Option<&'a str>, max_age: Option<u64>, now: UnixTime) -> id_token::Expected<'a> {
+        id_token::Expected {
+            issuer: &self.options.issuer,
+            client_id: &self.options.client_id,
+            audience: self.options.audience.as_deref(),
+            nonce,
+            token_use: self.options.profile.token_use,
+            max_age,
+            now,
+        }
     }
 
     /// Adds what the userinfo endpoint says to the ID token's claims, which win. An endpoint that refuses costs its
@@ -191,6 +201,10 @@ impl IdentityProvider for Oidc {
         query.append_pair(way_back, return_to.as_str());
         drop(query);
         Some(url)
+    }
+
+    fn id_tokens(&self) -> Option<&dyn IdTokens> {
+        Some(self)
     }
 
     fn keeps_account(&self) -> bool {

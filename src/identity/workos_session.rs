@@ -94,13 +94,14 @@ impl ProviderSessions for WorkOs {
             "grant_type": "refresh_token",
             "refresh_token": refresh_token.expose_secret(),
         }));
-        let response = request.timeout(self.deadline).send().await.map_err(|error| not_sent_or_lost(&error))?;
+        let response = request.timeout(self.deadline).send().await.map_err(|error| RenewalError::unanswered(&error))?;
         let status = response.status();
-        let body = read_body(response).await.map_err(lost)?;
+        let body = read_body(response).await.map_err(RenewalError::lost)?;
         if !status.is_success() {
-            return Err(refusal(status, &body));
+            return Err(RenewalError::refusal(status, workos_error::of_answer(status, &body, "")));
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| lost("the answer is not what WorkOS sends"))?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|_| RenewalError::lost("the answer is not what WorkOS sends"))?;
         Ok(Renewal { refresh_token: answer.refresh_token.map(SecretString::from), body })
     }
 
@@ -149,7 +150,7 @@ impl WorkOs {
                 None => return Ok(false),
             }
         }
-        Err(unavailable("the list of sessions does not end"))
+        Err(RenewalError::unavailable("the list of sessions does not end"))
     }
 
     async fn membership(&self, user: &str, organization: &str) -> Result<Option<Membership>, RenewalError> {
@@ -165,41 +166,18 @@ impl WorkOs {
             url.query_pairs_mut().extend_pairs(query);
         }
         let request = self.client.get(url).bearer_auth(self.options.client_secret.expose_secret());
-        let response = request.timeout(self.deadline).send().await.map_err(|error| unavailable(failure(&error)))?;
+        let response =
+            request.timeout(self.deadline).send().await.map_err(|error| RenewalError::unavailable(failure(&error)))?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !status.is_success() {
-            return Err(unavailable(&format!("HTTP {} from the management interface", status.as_u16())));
+            return Err(RenewalError::unavailable(&format!("HTTP {} from the management interface", status.as_u16())));
         }
-        let body = read_body(response).await.map_err(unavailable)?;
+        let body = read_body(response).await.map_err(RenewalError::unavailable)?;
         serde_json::from_slice(&body)
             .map(Some)
-            .map_err(|_| unavailable("the management interface's answer is not what WorkOS sends"))
+            .map_err(|_| RenewalError::unavailable("the management interface's answer is not what WorkOS sends"))
     }
-}
-
-/// What a failed answer to the refresh grant says of the person.
-fn refusal(status: StatusCode, body: &[u8]) -> RenewalError {
-    match workos_error::of_answer(status, body, "") {
-        LoginError::CodeRejected => RenewalError::Refused,
-        error @ (LoginError::AccessDenied | LoginError::Interactive(_)) => RenewalError::Over(error),
-        error => RenewalError::Unavailable {
-            cause: error.to_string(),
-            answer_may_be_lost: status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT,
-        },
-    }
-}
-
-fn not_sent_or_lost(error: &reqwest::Error) -> RenewalError {
-    if error.is_connect() { unavailable(failure(error)) } else { lost(failure(error)) }
-}
-
-fn lost(cause: &str) -> RenewalError {
-    RenewalError::Unavailable { cause: cause.to_owned(), answer_may_be_lost: true }
-}
-
-fn unavailable(cause: &str) -> RenewalError {
-    RenewalError::Unavailable { cause: cause.to_owned(), answer_may_be_lost: false }
 }

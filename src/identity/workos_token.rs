@@ -226,6 +226,7 @@ pub(super) async fn check_answer(
         provider_session: token.sid,
         refresh_token: answer.refresh_token.clone().map(SecretString::from),
         authenticated_at: None,
+        subject_tokens: None,
     })
 }
 

@@ -20,6 +20,7 @@ mod logins;
 mod open;
 mod purge;
 mod sealed;
+mod subject_tokens;
 
 use sqlx::{PgPool, SqlitePool};
 

@@ -73,6 +73,11 @@ const STATEMENTS: &[(&str, &str)] = &[
         "afterlife",
         "DELETE FROM login_sessions WHERE id IN (SELECT id FROM login_sessions WHERE signed_in_at < $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.login_session = login_sessions.id) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.login_session = login_sessions.id) LIMIT $2)",
     ),
+    // Of people whom no client may act for, and those that nothing makes good again.
+    (
+        "afterlife",
+        "DELETE FROM subject_tokens WHERE id IN (SELECT id FROM subject_tokens WHERE obtained_at < $1 AND ((renewable = 0 AND expires_at < $1) OR (NOT EXISTS (SELECT 1 FROM grants WHERE grants.subject_id = subject_tokens.id AND grants.revoked_at IS NULL) AND NOT EXISTS (SELECT 1 FROM browsers WHERE browsers.subject_id = subject_tokens.id))) LIMIT $2)",
+    ),
     (
         "now",
         "DELETE FROM upstream_attempts WHERE id IN (SELECT id FROM upstream_attempts WHERE expires_at < $1 LIMIT $2)",

@@ -31,6 +31,12 @@ pub const SEALED: &[SealedColumn] = &[
         update: "UPDATE login_sessions SET sealed_token = $3 WHERE id = $1 AND sealed_token = $2",
     },
     SealedColumn {
+        table: "subject_tokens",
+        place: "subject token:",
+        select: "SELECT id, sealed FROM subject_tokens WHERE id > $1 ORDER BY id LIMIT $2",
+        update: "UPDATE subject_tokens SET sealed = $3 WHERE id = $1 AND sealed = $2",
+    },
+    SealedColumn {
         table: "upstream_attempts",
         place: "upstream attempt:",
         select: "SELECT id, sealed FROM upstream_attempts WHERE id > $1 ORDER BY id LIMIT $2",

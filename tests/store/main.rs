@@ -16,4 +16,5 @@ mod floods;
 mod login_sessions;
 mod refreshing;
 mod schema;
+mod subject_tokens;
 mod world;

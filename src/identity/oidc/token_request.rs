@@ -1,29 +1,35 @@
-//! The code for an ID token (RFC 6749 §4.1.3, OpenID Connect Core §3.1.3).
+//! The code for an ID token (RFC 6749 §4.1.3, OpenID Connect Core §3.1.3), and a refresh token for a newer one (§12).
 
 use http::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use super::Oidc;
 use super::endpoints::Endpoints;
+use crate::domain::UnixTime;
 use crate::identity::bounded::{failure, read_body};
 use crate::identity::client_authentication::ClientProof;
 use crate::identity::shown::error_code;
-use crate::identity::{InteractiveStep, LoginError, LoginReturn, SetUpFault};
+use crate::identity::{InteractiveStep, LoginError, LoginReturn, Renewal, RenewalError, SetUpFault};
 
-/// What a login needs of the token answer. Refresh tokens are left where they are: nothing asks again (IDP-11).
+/// What is needed of the token answer. It holds tokens, so it has no `Debug`.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(super) struct Answer {
     pub id_token: String,
     #[serde(default)]
     pub access_token: Option<String>,
+    #[serde(default)]
+    pub refresh_token: Option<String>,
 }
 
 /// Redeems the code. The deadline is the caller's.
 pub(super) async fn redeem(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Result<Answer, LoginError> {
     let unavailable = |cause: &str| LoginError::Unavailable(cause.to_owned());
-    let response = request(oidc, endpoints, login)?.send().await.map_err(|error| unavailable(failure(&error)))?;
+    let request = request(oidc, endpoints, code_form(login), login.now)?;
+    let response = request.send().await.map_err(|error| unavailable(failure(&error)))?;
     let status = response.status();
     let body = read_body(response).await.map_err(unavailable)?;
     if !status.is_success() {
@@ -32,7 +38,7 @@ pub(super) async fn redeem(oidc: &Oidc, endpoints: &Endpoints, login: &LoginRetu
     serde_json::from_slice(&body).map_err(|_| LoginError::Untrusted("the token answer holds no ID token".to_owned()))
 }
 
-fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Result<reqwest::RequestBuilder, LoginError> {
+fn code_form(login: &LoginReturn<'_>) -> Serializer<'static, String> {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "authorization_code")
         .append_pair("code", login.code)
@@ -40,6 +46,48 @@ fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Resul
     if let Some(verifier) = login.code_verifier {
         form.append_pair("code_verifier", verifier);
     }
+    form
+}
+
+/// Spends a refresh token (OpenID Connect Core §12). The deadline is the caller's.
+pub(super) async fn refresh(
+    oidc: &Oidc,
+    endpoints: &Endpoints,
+    refresh_token: &SecretString,
+    now: UnixTime,
+) -> Result<Renewal, RenewalError> {
+    let request = request(oidc, endpoints, refresh_form(refresh_token), now);
+    let request = request.map_err(|error| RenewalError::unavailable(&error.to_string()))?;
+    let response = request.send().await.map_err(|error| RenewalError::unanswered(&error))?;
+    let status = response.status();
+    let body = read_body(response).await.map_err(RenewalError::lost)?;
+    if !status.is_success() {
+        return Err(RenewalError::refusal(status, refusal(status, &body)));
+    }
+    let answer: Renewed =
+        serde_json::from_slice(&body).map_err(|_| RenewalError::lost("the token answer cannot be read"))?;
+    Ok(Renewal { refresh_token: answer.refresh_token.map(SecretString::from), body })
+}
+
+fn refresh_form(refresh_token: &SecretString) -> Serializer<'static, String> {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh_token.expose_secret());
+    form
+}
+
+/// What has to be saved of the answer to a refresh token before the rest is looked at.
+#[derive(Deserialize)]
+struct Renewed {
+    #[serde(default)]
+    refresh_token: Option<String>,
+}
+
+fn request(
+    oidc: &Oidc,
+    endpoints: &Endpoints,
+    mut form: Serializer<'_, String>,
+    now: UnixTime,
+) -> Result<reqwest::RequestBuilder, LoginError> {
     let proof = ClientProof {
         client_id: &oidc.options.client_id,
         credential: &oidc.options.credential,
@@ -47,7 +95,7 @@ fn request(oidc: &Oidc, endpoints: &Endpoints, login: &LoginReturn<'_>) -> Resul
         token_endpoint: &endpoints.token,
     };
     let authorization = proof
-        .add_to(&mut form, &*oidc.random, login.now)
+        .add_to(&mut form, &*oidc.random, now)
         .map_err(|not_signed| LoginError::Untrusted(not_signed.to_string()))?;
     let mut request = oidc
         .client
