@@ -264,7 +264,10 @@ impl AuthorizationServer {
         browser: Option<&KnownBrowser>,
     ) -> Result<Authorized, AuthorizeError> {
         let now = self.now();
-        let login = browser.and_then(|known| known.login(now)).filter(|login| login.is_within(request.max_age, now));
+        let login = match browser.and_then(|known| known.login(now)) {
+            Some(login) if self.suffices(login, &request).await? => Some(login),
+            _ => None,
+        };
         if let Some(known) = browser {
             // The oldest make room: another site can open any number in a person's browser, and must not lock them out.
             self.store.drop_oldest_pending(&known.record().id, MAX_PENDING - 1).await?;

@@ -7,7 +7,7 @@ use super::AuthorizationServer;
 use super::authorize::{ClientAnswer, answer};
 use crate::crypto::{Secret, SecretHash};
 use crate::domain::browser::{BrowserLogin, KnownBrowser};
-use crate::domain::{BrowserId, Stage, Transaction, TransactionId, UnixTime};
+use crate::domain::{AuthorizationRequest, BrowserId, Stage, Transaction, TransactionId, UnixTime};
 use crate::identity::{Login, LoginError, LoginReturn, LoginStart};
 use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
 use crate::oauth::pkce::CodeChallenge;
@@ -159,7 +159,7 @@ impl AuthorizationServer {
         let max_age = transaction.request.max_age;
         if let Some(login) = signed_in
             && !switch_account
-            && login.is_within(max_age, now)
+            && self.suffices(login, &transaction.request).await?
             && self.store.await_consent(id, &browser, &login.subject).await?
         {
             return Ok(LoginStarted::Consent(id.clone()));
@@ -191,6 +191,21 @@ impl AuthorizationServer {
     /// A browser without a login lives as long as the transactions it may carry.
     fn browser_life(&self) -> std::time::Duration {
         self.policy.browser_login.state_ttl.saturating_mul(2)
+    }
+
+    /// Whether a login is one for this request, so that nobody has to sign in again.
+    pub(super) async fn suffices(
+        &self,
+        login: &BrowserLogin,
+        request: &AuthorizationRequest,
+    ) -> Result<bool, StoreError> {
+        if !login.is_within(request.max_age, self.now()) {
+            return Ok(false);
+        }
+        match self.route(&request.route).and_then(|route| route.credential.as_ref()) {
+            Some(upstream) => Ok(!self.upstreams.wants_sign_in(upstream, &login.subject, None).await?),
+            None => Ok(true),
+        }
     }
 
     /// `begun_at` is when the transaction, or the login without one, was begun.
@@ -293,6 +308,7 @@ impl AuthorizationServer {
     ) -> Result<SignedIn, CallbackError> {
         let now = self.now();
         self.store.save_person(&login.person, now).await?;
+        self.upstreams.signed_in(login).await?;
         let cookie = self.secret("");
         let session = BrowserLogin {
             subject: login.person.id.clone(),

@@ -53,6 +53,7 @@ use crate::oauth::scope::{ScopeCatalog, ScopeSet};
 use crate::store::{AuditRecord, Outcome, RevocationReason, Store};
 use crate::telemetry::audit;
 use crate::telemetry::metrics::SignInMetrics;
+use crate::upstream::Upstreams;
 
 /// The authorization server under one configuration. A reload makes a new one over the same store and keys.
 pub struct AuthorizationServer {
@@ -63,6 +64,7 @@ pub struct AuthorizationServer {
     pub identity: Arc<dyn IdentityProvider>,
     pub trusted_issuers: TrustedIssuers,
     pub sessions: LoginSessions,
+    pub upstreams: Arc<Upstreams>,
     pub clients: Clients,
     pub issuer: Arc<AccessTokenIssuer>,
     pub revocations: Arc<Revocations>,

@@ -1,5 +1,7 @@
 //! How the gateway proves who asks at the token endpoint of another server (IDP-9; RFC 6749 §2.3.1, RFC 7523).
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
@@ -11,8 +13,8 @@ use crate::config::model::{ClientKey, OidcCredential, SecretWay};
 use crate::domain::random::random_id;
 use crate::domain::{Random, UnixTime};
 
-/// Seconds a client assertion is good for.
-const ASSERTION_LIFE: i64 = 60;
+/// How long a client assertion is good for, unless it is told.
+const ASSERTION_LIFE: Duration = Duration::from_secs(60);
 
 /// Our key failed to sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,15 @@ pub struct ClientProof<'a> {
     /// How a secret is sent unless the credential says so.
     pub secret_way: SecretWay,
     pub token_endpoint: &'a Url,
+    pub assertion: AssertionForm<'a>,
+}
+
+/// What differs between the assertions that one server and another want of a client with a key.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AssertionForm<'a> {
+    /// `aud`; without one, the token endpoint.
+    pub audience: Option<&'a str>,
+    pub life: Option<Duration>,
 }
 
 impl ClientProof<'_> {
@@ -64,8 +75,9 @@ impl ClientProof<'_> {
     /// OpenID Connect Core §9.
     fn assertion(&self, key: &ClientKey, jti: &str, now: UnixTime) -> Result<String, NotSigned> {
         let claims = json!({
-            "iss": self.client_id, "sub": self.client_id, "aud": self.token_endpoint.as_str(), "jti": jti,
-            "iat": now.0, "exp": now.0 + ASSERTION_LIFE,
+            "iss": self.client_id, "sub": self.client_id, "jti": jti,
+            "aud": self.assertion.audience.unwrap_or(self.token_endpoint.as_str()),
+            "iat": now.0, "exp": now.plus(self.assertion.life.unwrap_or(ASSERTION_LIFE)).0,
         });
         key.key.sign_jwt(key.id.as_deref(), &claims).ok_or(NotSigned)
     }

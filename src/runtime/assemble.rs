@@ -136,13 +136,18 @@ impl Assembly {
     #[must_use]
     pub fn gateway(&self, config: GatewayConfig) -> Gateway {
         let config = Arc::new(config);
-        let upstreams = Arc::new(self.upstreams(&config));
         let dev_login = config
             .login
             .as_ref()
             .filter(|login| matches!(login.provider, LoginProvider::Development))
             .map(|_| Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone())));
-        let authorization = config.login.clone().map(|policy| self.authorization(&config, policy, dev_login.clone()));
+        let identity = config.login.as_ref().map(|policy| self.identity(policy, dev_login.clone()));
+        let upstreams = Arc::new(self.upstreams(&config, identity.clone()));
+        let authorization = config
+            .login
+            .clone()
+            .zip(identity)
+            .map(|(policy, identity)| self.authorization(&config, policy, identity, &upstreams));
         let development = self
             .settings
             .development
@@ -173,31 +178,13 @@ impl Assembly {
         &self,
         config: &Arc<GatewayConfig>,
         policy: LoginPolicy,
-        dev_login: Option<Arc<DevLogin>>,
+        identity: Arc<dyn IdentityProvider>,
+        upstreams: &Arc<Upstreams>,
     ) -> AuthorizationServer {
         let documents = policy.gateway.cimd_enabled.then(|| {
             let store = Arc::new(StoredDocuments(self.store.clone()));
             Arc::new(ClientDocuments::new(self.outbound.clone(), DocumentPolicy::of(&policy.gateway), store))
         });
-        let identity: Arc<dyn IdentityProvider> = match (&policy.provider, dev_login) {
-            (LoginProvider::Development, Some(login)) => login,
-            (LoginProvider::Development, None) => {
-                Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone()))
-            }
-            (LoginProvider::Oidc(options), _) => Arc::new(self.oidc(options, &policy)),
-            (LoginProvider::AuthKit(options), _) => Arc::new(AuthKitApplication::new(
-                self.oidc(options, &policy),
-                options.client_id.clone(),
-                self.outbound.trusted_client().clone(),
-                policy.browser_login.remote_timeout,
-            )),
-            (LoginProvider::WorkOs(options), _) => Arc::new(WorkOs::new(
-                options.clone(),
-                policy.scope.clone(),
-                &policy.browser_login,
-                self.outbound.trusted_client().clone(),
-            )),
-        };
         let sessions = LoginSessions {
             store: self.store.clone(),
             identity: Arc::clone(&identity),
@@ -221,6 +208,7 @@ impl Assembly {
                 &self.clock,
             ),
             sessions,
+            upstreams: Arc::clone(upstreams),
             clients: Clients::new(
                 self.store.clone(),
                 &policy.gateway.clients,
@@ -240,7 +228,29 @@ impl Assembly {
         }
     }
 
-    fn upstreams(&self, config: &GatewayConfig) -> Upstreams {
+    fn identity(&self, policy: &LoginPolicy, dev_login: Option<Arc<DevLogin>>) -> Arc<dyn IdentityProvider> {
+        match (&policy.provider, dev_login) {
+            (LoginProvider::Development, Some(login)) => login,
+            (LoginProvider::Development, None) => {
+                Arc::new(DevLogin::new(self.sealer.clone(), self.settings.base_path.clone()))
+            }
+            (LoginProvider::Oidc(options), _) => Arc::new(self.oidc(options, policy)),
+            (LoginProvider::AuthKit(options), _) => Arc::new(AuthKitApplication::new(
+                self.oidc(options, policy),
+                options.client_id.clone(),
+                self.outbound.trusted_client().clone(),
+                policy.browser_login.remote_timeout,
+            )),
+            (LoginProvider::WorkOs(options), _) => Arc::new(WorkOs::new(
+                options.clone(),
+                policy.scope.clone(),
+                &policy.browser_login,
+                self.outbound.trusted_client().clone(),
+            )),
+        }
+    }
+
+    fn upstreams(&self, config: &GatewayConfig, identity: Option<Arc<dyn IdentityProvider>>) -> Upstreams {
         let parts = UpstreamParts {
             store: self.store.clone(),
             outbound: self.outbound.clone(),
@@ -249,6 +259,7 @@ impl Assembly {
             random: Arc::clone(&self.random),
             origins: self.origins.iter().map(str::to_owned).collect(),
             base_path: self.settings.base_path.clone(),
+            identity,
         };
         Upstreams::new(config.upstreams(), parts)
     }

@@ -47,6 +47,9 @@ pub enum CredentialError {
     NotConnected,
     #[error("the person must connect the server again: {}", .0.as_str())]
     NeedsConsent(ConsentNeeded),
+    /// Nothing that the person could do helps.
+    #[error("the person is not let in: {0}")]
+    NotAllowed(String),
     #[error("an operator must connect the server")]
     OperatorMustConnect,
     #[error("the server's authorization server does not answer as it should: {0}")]
@@ -71,7 +74,7 @@ impl Upstreams {
     ) -> Result<Credential, CredentialError> {
         let found = match connects(upstream, caller.subject) {
             Some((_, owner)) => self.connected(upstream, &ConnectionId::of(&upstream.id, &owner), refused).await,
-            None => Err(CredentialError::Unavailable("it takes identity assertions".to_owned())),
+            None => self.asserted(upstream, caller.subject, refused).await,
         };
         match (&upstream.mode, found) {
             (UpstreamMode::Shared(_), Err(CredentialError::NotConnected | CredentialError::NeedsConsent(_))) => {

@@ -10,8 +10,10 @@ mod clients;
 mod connect;
 mod credential;
 pub mod discovery;
+mod id_jag;
 pub mod registration;
 mod renewal;
+mod subject_token;
 mod ticket;
 pub mod token_request;
 
@@ -27,12 +29,14 @@ use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth, UpstreamRegist
 use crate::crypto::Sealer;
 use crate::domain::connection::{ConsentNeeded, covers};
 use crate::domain::{Clock, Connection, ConnectionId, Owner, Random, SubjectId, UnixTime};
+use crate::identity::IdentityProvider;
 use crate::outbound::{Outbound, UpstreamFetcher};
 use crate::store::{AuditRecord, Store, StoreError};
 use crate::telemetry::audit;
 use client_metadata::ClientMetadata;
 use clients::KeptClient;
 use discovery::{Discovered, Discovery, DiscoveryError, Premises};
+use id_jag::Assertions;
 use registration::UpstreamClient;
 use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
 
@@ -50,9 +54,12 @@ pub struct Upstreams {
     origins: Vec<String>,
     /// Where the endpoints hang: `/` or `/prefix/`.
     base_path: String,
+    /// Where people sign in; in direct mode, nowhere here.
+    identity: Option<Arc<dyn IdentityProvider>>,
+    assertions: Assertions,
 }
 
-/// What [`Upstreams`] are made of; all of it lives longer than one configuration.
+/// What [`Upstreams`] are made of; all but `identity` lives longer than one configuration.
 pub struct UpstreamParts {
     pub store: Store,
     pub outbound: Outbound,
@@ -61,6 +68,7 @@ pub struct UpstreamParts {
     pub random: Arc<dyn Random>,
     pub origins: Vec<String>,
     pub base_path: String,
+    pub identity: Option<Arc<dyn IdentityProvider>>,
 }
 
 /// How things stand between a person and an upstream.
@@ -104,6 +112,8 @@ impl Upstreams {
             random: parts.random,
             origins: parts.origins,
             base_path: parts.base_path,
+            identity: parts.identity,
+            assertions: Assertions::default(),
         }
     }
 

@@ -51,6 +51,12 @@ impl Ticket {
         }
     }
 
+    /// When the answer to a call gave it.
+    #[must_use]
+    pub fn given_at(&self) -> UnixTime {
+        self.expires_at.minus(TICKET_LIFE)
+    }
+
     /// As it stands in a link.
     #[must_use]
     pub fn seal(&self, sealer: &Sealer, random: &dyn Random) -> String {
@@ -92,6 +98,7 @@ mod tests {
         let ticket = Ticket::new("linear", Some(&person), TICKET_LIFE, &SystemRandom, now);
         let text = ticket.seal(&sealer, &SystemRandom);
         assert_eq!(Ticket::open(&text, &sealer, now).as_ref(), Some(&ticket));
+        assert_eq!(ticket.given_at(), now);
         assert_eq!(Ticket::open(&text, &sealer, UnixTime(1899)).as_ref(), Some(&ticket));
         assert_eq!(Ticket::open(&text, &sealer, UnixTime(1900)), None);
         let other = Sealer::new(&[KeyMaterial::new([2; 32])]).expect("a key");

@@ -12,7 +12,7 @@ use url::form_urlencoded::Serializer;
 use super::registration::UpstreamClient;
 use crate::config::model::SecretWay;
 use crate::domain::{Random, UnixTime};
-use crate::identity::client_authentication::ClientProof;
+use crate::identity::client_authentication::{AssertionForm, ClientProof};
 use crate::oauth::token::JWT_BEARER;
 pub use crate::oauth::token_answer::TokenAnswer;
 use crate::oauth::token_answer::{ID_JAG, TokenKind, error_code};
@@ -97,7 +97,21 @@ impl TokenEndpoint<'_> {
         random: &dyn Random,
         now: UnixTime,
     ) -> Result<TokenAnswer, TokenRequestError> {
-        let post = self.signed(grant.form(), random, now)?;
+        self.request_in(AssertionForm::default(), grant, random, now).await
+    }
+
+    /// The same where the server wants assertions of a client in a form of its own.
+    ///
+    /// # Errors
+    /// [`TokenRequestError`].
+    pub async fn request_in(
+        &self,
+        assertion: AssertionForm<'_>,
+        grant: &TokenGrant<'_>,
+        random: &dyn Random,
+        now: UnixTime,
+    ) -> Result<TokenAnswer, TokenRequestError> {
+        let post = self.signed(grant.form(), assertion, random, now)?;
         let answer = self.fetcher.post(self.url, post).await.map_err(|unanswered| unavailable(&unanswered))?;
         read(&answer, grant.kind())
     }
@@ -117,7 +131,7 @@ impl TokenEndpoint<'_> {
         let post = {
             let mut form = Serializer::new(String::new());
             form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", hint);
-            self.signed(form, random, now)?
+            self.signed(form, AssertionForm::default(), random, now)?
         };
         let answer = self.fetcher.post(self.url, post).await.map_err(|unanswered| unavailable(&unanswered))?;
         if answer.status.is_success() {
@@ -130,6 +144,7 @@ impl TokenEndpoint<'_> {
     fn signed(
         &self,
         mut form: Serializer<'_, String>,
+        assertion: AssertionForm<'_>,
         random: &dyn Random,
         now: UnixTime,
     ) -> Result<Post, TokenRequestError> {
@@ -138,6 +153,7 @@ impl TokenEndpoint<'_> {
             credential: &self.client.credential,
             secret_way: SecretWay::Basic,
             token_endpoint: self.url,
+            assertion,
         };
         let authorization = proof
             .add_to(&mut form, random, now)

@@ -182,6 +182,7 @@ fn upstreams(upstream: &Arc<Upstream>, store: &Store, clock: &Arc<TestClock>, ke
         random: Arc::new(SystemRandom),
         origins: vec![ORIGIN.to_owned()],
         base_path: "/".to_owned(),
+        identity: None,
     };
     Arc::new(Upstreams::new([upstream], parts))
 }

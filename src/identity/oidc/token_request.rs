@@ -10,7 +10,7 @@ use super::Oidc;
 use super::endpoints::Endpoints;
 use crate::domain::UnixTime;
 use crate::identity::bounded::{failure, read_body};
-use crate::identity::client_authentication::ClientProof;
+use crate::identity::client_authentication::{AssertionForm, ClientProof};
 use crate::identity::shown::error_code;
 use crate::identity::{InteractiveStep, LoginError, LoginReturn, Renewal, RenewalError, SetUpFault};
 
@@ -93,6 +93,7 @@ fn request(
         credential: &oidc.options.credential,
         secret_way: endpoints.secret_way,
         token_endpoint: &endpoints.token,
+        assertion: AssertionForm::default(),
     };
     let authorization = proof
         .add_to(&mut form, &*oidc.random, now)
