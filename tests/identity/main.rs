@@ -13,6 +13,7 @@ mod fake_workos;
 mod id_token;
 mod oidc;
 mod upstream;
+mod upstream_assertions;
 mod upstream_connections;
 mod upstream_double;
 mod workos;

@@ -44,6 +44,11 @@ impl Bench {
         Self { fake, oidc, client }
     }
 
+    /// The provider once more, with nothing read yet.
+    pub(crate) fn provider(&self) -> Oidc {
+        provider(&self.fake, &self.client, |_| {})
+    }
+
     pub(crate) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         self.fake.behave(change);
     }

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward::crypto::{base64url, sha256};
 use doorward::domain::random::random_id;
-use doorward::domain::{Clock as _, SystemClock, SystemRandom};
+use doorward::domain::{Clock, SystemClock, SystemRandom};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -79,6 +79,8 @@ pub struct Behaviour {
     pub jwks_down: bool,
     /// Answer of userinfo; `None`: 401.
     pub userinfo: Option<Value>,
+    /// Members to set in the answers of the token endpoint; null takes one out.
+    pub token_answer: Option<Value>,
 }
 
 /// A provider that it looks like.
@@ -112,6 +114,9 @@ struct Provider {
     behaviour: Behaviour,
     key: SigningKey,
     codes: HashMap<String, Issued>,
+    /// The claims that each of them was given for.
+    refresh_tokens: HashMap<String, Option<Value>>,
+    clock: Arc<dyn Clock>,
     token_requests: Vec<(HeaderMap, HashMap<String, String>)>,
     metadata_fetches: usize,
     jwks_fetches: usize,
@@ -224,6 +229,22 @@ impl FakeOidc {
         change(&mut self.provider().behaviour);
     }
 
+    /// Tells the time by this clock from now on.
+    pub fn follow(&self, clock: Arc<dyn Clock>) {
+        self.provider().clock = clock;
+    }
+
+    /// Takes back every refresh token that is out.
+    pub fn revoke(&self) {
+        self.provider().refresh_tokens.clear();
+    }
+
+    /// How many token requests there were with this grant type.
+    pub fn granted(&self, grant_type: &str) -> usize {
+        let requests = &self.provider().token_requests;
+        requests.iter().filter(|(_, form)| form.get("grant_type").is_some_and(|given| given == grant_type)).count()
+    }
+
     /// Signs with a new key from now on, and forgets the old one.
     pub fn rotate_keys(&self) {
         self.provider().key = SigningKey::generate();
@@ -275,6 +296,8 @@ impl Provider {
             behaviour: Behaviour::default(),
             key: SigningKey::generate(),
             codes: HashMap::new(),
+            refresh_tokens: HashMap::new(),
+            clock: Arc::new(SystemClock),
             token_requests: Vec::new(),
             metadata_fetches: 0,
             jwks_fetches: 0,
@@ -309,7 +332,7 @@ impl Provider {
         let Some(claims) = self.likeness.as_ref().and_then(|likeness| likeness.access_token.as_ref()) else {
             return "provider-access-canary".to_owned();
         };
-        let now = SystemClock.now().0;
+        let now = self.clock.now().0;
         let mut all = json!({
             "iss": self.issuer(), "sub": "u-1", "aud": "account", "azp": self.client_id(), "iat": now, "exp": now + 300,
         });
@@ -336,14 +359,18 @@ impl Provider {
         axum::Json(metadata).into_response()
     }
 
-    fn id_token(&self, nonce: &str) -> String {
-        let now = SystemClock.now().0;
+    /// `nonce` is that of a login.
+    fn id_token(&self, nonce: Option<&str>, changes: Option<&Value>) -> String {
+        let now = self.clock.now().0;
         let mut claims = json!({
-            "iss": self.issuer(), "sub": "u-1", "aud": self.client_id(), "nonce": nonce, "iat": now, "exp": now + 300,
+            "iss": self.issuer(), "sub": "u-1", "aud": self.client_id(), "iat": now, "exp": now + 300,
             "email": "ada@example.com", "email_verified": true, "name": "Ada Byron", "sid": "s-1",
             "roles": ["engineer"], "groups": ["staff"],
         });
-        patch(&mut claims, self.behaviour.claims.as_ref());
+        if let Some(nonce) = nonce {
+            claims["nonce"] = json!(nonce);
+        }
+        patch(&mut claims, changes);
         if self.behaviour.symmetric {
             let mut header = Header::new(Algorithm::HS256);
             header.kid = Some(self.key.kid.clone());
@@ -363,18 +390,35 @@ impl Provider {
                 .into_response()
         };
         let get = |name: &str| form.get(name).map(String::as_str);
-        if get("grant_type") != Some("authorization_code") {
-            return Err(refuse("unsupported_grant_type"));
+        match get("grant_type") {
+            Some("authorization_code") => {
+                let issued =
+                    self.codes.remove(get("code").unwrap_or_default()).ok_or_else(|| refuse("invalid_grant"))?;
+                let challenge = get("code_verifier").map(|verifier| base64url(&sha256(verifier.as_bytes())));
+                if challenge != issued.challenge || get("redirect_uri") != Some(&issued.redirect_uri) {
+                    return Err(refuse("invalid_grant"));
+                }
+                let claims = self.behaviour.claims.clone();
+                Ok(self.answer(Some(&issued.nonce), claims))
+            }
+            // Each refresh token works once.
+            Some("refresh_token") => {
+                let claims = self.refresh_tokens.remove(get("refresh_token").unwrap_or_default());
+                Ok(self.answer(None, claims.ok_or_else(|| refuse("invalid_grant"))?))
+            }
+            _ => Err(refuse("unsupported_grant_type")),
         }
-        let issued = self.codes.remove(get("code").unwrap_or_default()).ok_or_else(|| refuse("invalid_grant"))?;
-        let challenge = get("code_verifier").map(|verifier| base64url(&sha256(verifier.as_bytes())));
-        if challenge != issued.challenge || get("redirect_uri") != Some(&issued.redirect_uri) {
-            return Err(refuse("invalid_grant"));
-        }
-        Ok(json!({
+    }
+
+    fn answer(&mut self, nonce: Option<&str>, claims: Option<Value>) -> Value {
+        let refresh_token = random_id("provider-refresh-canary-", &SystemRandom);
+        let mut answer = json!({
             "token_type": "Bearer", "expires_in": 300, "access_token": self.access_token(),
-            "refresh_token": "provider-refresh-canary", "id_token": self.id_token(&issued.nonce),
-        }))
+            "refresh_token": refresh_token, "id_token": self.id_token(nonce, claims.as_ref()),
+        });
+        self.refresh_tokens.insert(refresh_token, claims);
+        patch(&mut answer, self.behaviour.token_answer.as_ref());
+        answer
     }
 }
 

@@ -26,6 +26,7 @@ use super::{Arrival, Fault, Form, TokenRequest, patch};
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+const ID_JAG_TYPE: &str = "oauth-id-jag+jwt";
 /// Seconds that an assertion lives.
 const LIFE: i64 = 300;
 
@@ -39,6 +40,7 @@ struct Provider {
     /// What each client is called where its assertions go: by client and audience.
     known_as: HashMap<(String, String), String>,
     claims: Option<Value>,
+    typ: String,
     answer: Option<Value>,
     faults: VecDeque<Fault>,
     token_requests: Vec<TokenRequest>,
@@ -75,6 +77,7 @@ impl FakeJagProvider {
             trusted: HashMap::new(),
             known_as: HashMap::new(),
             claims: None,
+            typ: ID_JAG_TYPE.to_owned(),
             answer: None,
             faults: VecDeque::new(),
             token_requests: Vec::new(),
@@ -130,6 +133,11 @@ impl FakeJagProvider {
         self.provider().claims = Some(claims);
     }
 
+    /// `typ` of assertions from now on.
+    pub fn set_type(&self, typ: &str) {
+        self.provider().typ = typ.to_owned();
+    }
+
     /// Members to set in the answers from now on; null takes one out.
     pub fn set_answer(&self, members: Value) {
         self.provider().answer = Some(members);
@@ -182,7 +190,7 @@ impl Provider {
         }
         patch(&mut claims, self.claims.as_ref());
         let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some("oauth-id-jag+jwt".to_owned());
+        header.typ = Some(self.typ.clone());
         header.kid = Some(self.kid.clone());
         let key = EncodingKey::from_ec_der(&self.pair.serialize_der());
         let assertion = jsonwebtoken::encode(&header, &claims, &key).unwrap();
