@@ -101,6 +101,11 @@ impl Login {
         matches!(self.options, LoginOptions::AuthKit(raw::AuthKit { mode: raw::AuthKitMode::Dcr, .. }))
     }
 
+    /// Whether the provider proves a sign-in with an ID token.
+    pub fn has_id_token(&self) -> bool {
+        !matches!(self.options, LoginOptions::WorkOs(_))
+    }
+
     /// The scopes that can be granted; `None` where that is AuthKit's to say.
     pub fn scopes(&self) -> Option<BTreeSet<String>> {
         if self.is_direct() {

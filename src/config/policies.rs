@@ -292,6 +292,9 @@ impl Policies {
                     capability_filter::check_against_login(&policy.node, login.scopes().as_ref(), own_claim, problems);
                 }
                 Rule::Credential(credential) if login.is_direct() => credential.check_direct(&policy.node, problems),
+                Rule::Credential(credential) if !login.has_id_token() => {
+                    credential.check_id_token(&policy.node, problems);
+                }
                 Rule::Headers(_) | Rule::RateLimit(_) | Rule::AuditLog(_) | Rule::Credential(_) => {}
             }
         }

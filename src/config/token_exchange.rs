@@ -159,6 +159,16 @@ impl Credential {
                 .help("write `shared-oauth`, or take a login policy such as `mcp-workos-oauth-inbound`");
         }
     }
+
+    /// What WorkOS tells of a person is no ID token, so there is nothing to exchange.
+    pub fn check_id_token(&self, node: &Node, problems: &mut Problems) {
+        if matches!(self.mode, UpstreamMode::IdJag(_)) {
+            let place = node.find(&["authMode"]).place;
+            problems
+                .add("conflict", place, "`id-jag` exchanges the ID token of a sign-in, and WorkOS gives none")
+                .help("write `user-oauth`, or take a login policy such as `mcp-oauth-inbound`");
+        }
+    }
 }
 
 /// A secret whose variable is not set is a problem, before its absence could make a public client of a confidential

@@ -13,6 +13,7 @@ use crate::{Folder, routes_with};
 
 const VARIABLES: &[(&str, &str)] = &[("SECRET", "sk_test_1"), ("LINEAR_SECRET", "linear-secret"), ("EMPTY", "")];
 const LOGIN: &str = r#"{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {"options": {"clientId": "client_01", "clientSecret": "$env(SECRET)"}}}"#;
+const OIDC: &str = r#"{"name": "login", "policyType": "mcp-oauth-inbound", "handler": {"options": {"oidc": {"issuer": "https://login.example.com/"}, "browserLogin": {"clientId": "client_01", "clientSecret": "$env(SECRET)"}}}}"#;
 const DIRECT: &str = r#"{"name": "login", "policyType": "mcp-authkit-inbound", "handler": {"options": {"authkitDomain": "name.authkit.app"}}}"#;
 
 /// A policy whose options stand in the line below it.
@@ -39,7 +40,8 @@ fn project(policies: &[&str], routes: &[String]) -> Folder {
 fn folder(options: &str) -> Folder {
     let named = r#""login", "mcp-token-exchange-linear""#;
     let route = route("a", "https://mcp.linear.app/mcp?tenant=1", "", named);
-    project(&[LOGIN, &policy("mcp-token-exchange-linear", options)], &[route])
+    let login = if options.contains(r#""authMode": "id-jag""#) { OIDC } else { LOGIN };
+    project(&[login, &policy("mcp-token-exchange-linear", options)], &[route])
 }
 
 fn report(options: &str) -> String {
@@ -406,6 +408,22 @@ fn a_public_route_lends_no_credential() {
 
     1 problem in the configuration
     "#);
+}
+
+// EXT-6
+#[test]
+fn an_assertion_needs_a_login_with_an_id_token() {
+    let key = key();
+    let named = [route("a", "https://a.example.com/mcp", "", r#""login", "linear""#)];
+    let report = |login: &str| {
+        let project = project(&[login, &policy("linear", ID_JAG)], &named);
+        project.report(&[VARIABLES, &[("KEY", &key)]].concat(), Mode::Check)
+    };
+    assert!(report(OIDC).starts_with("valid\n"), "{}", report(OIDC));
+    let refused = report(LOGIN);
+    let [said] = errors(&refused)[..] else { panic!("{refused}") };
+    assert_eq!(said, "`id-jag` exchanges the ID token of a sign-in, and WorkOS gives none");
+    assert!(refused.contains("= help: write `user-oauth`, or take a login policy such as `mcp-oauth-inbound`"));
 }
 
 // AKD-1

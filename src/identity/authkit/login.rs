@@ -12,7 +12,7 @@ use http::header;
 use url::Url;
 
 use crate::crypto::{base64url, sha256};
-use crate::identity::{IdentityProvider, Login, LoginError, LoginReturn, LoginStart, Oidc, SetUpFault};
+use crate::identity::{IdTokens, IdentityProvider, Login, LoginError, LoginReturn, LoginStart, Oidc, SetUpFault};
 
 /// Stands in every parameter that a real login would fill.
 const PROBE: &str = "doorward-asks-whether-this-application-is-known";
@@ -93,6 +93,10 @@ impl IdentityProvider for AuthKitApplication {
 
     async fn logout_url(&self, provider_session: &str, return_to: &Url) -> Option<Url> {
         self.oidc.logout_url(provider_session, return_to).await
+    }
+
+    fn id_tokens(&self) -> Option<&dyn IdTokens> {
+        self.oidc.id_tokens()
     }
 
     fn keeps_account(&self) -> bool {
