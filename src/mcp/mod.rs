@@ -2,6 +2,7 @@
 //! header names, JSON-RPC errors, messages and lists. Pure.
 
 pub mod capability;
+pub mod elicitation;
 pub mod events;
 pub mod listing;
 pub mod mirrored;
