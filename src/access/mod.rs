@@ -4,7 +4,9 @@
 //! call. Must not do I/O, or know what HTTP makes of a refusal.
 
 mod capabilities;
+mod operators;
 mod rules;
 
 pub use capabilities::{StepUp, Visible, check_demands};
+pub use operators::is_operator;
 pub use rules::{AccessRefusal, check};

@@ -19,6 +19,9 @@ const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// What may be answered with a question ("Supported Requests").
 const MAY_BE_ASKED: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 
+/// Requests of a batch that are answered one by one; of a longer one, none is.
+const MOST: usize = 100;
+
 /// The requests of a body. Notifications and answers are left out: nobody waits for an answer to them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -68,7 +71,11 @@ impl Asked {
         let stateless = version.is_some_and(is_stateless);
         match serde_json::from_slice(body) {
             Ok(Value::Array(messages)) => {
-                let requests = messages.iter().filter_map(|message| Asking::of(message, stateless)).collect();
+                let mut requests: Vec<_> =
+                    messages.iter().filter_map(|message| Asking::of(message, stateless)).collect();
+                if requests.len() > MOST {
+                    requests.clear();
+                }
                 Self { is_batch: true, requests }
             }
             Ok(message) => Self { is_batch: false, requests: Asking::of(&message, stateless).into_iter().collect() },
@@ -226,6 +233,14 @@ mod tests {
         assert_eq!(Asked::read(body.to_string().as_bytes(), None).reply(), expected);
         let asked_again = answer(&body, None, Some(&page())).unwrap().get("result").is_some();
         assert_eq!(asked_again, expected != Some(Reply::Declined));
+    }
+
+    // LIM-4
+    #[test]
+    fn a_batch_of_very_many_requests_is_not_answered_one_by_one() {
+        let batch = |length: usize| vec![json!({ "id": 1, "method": "ping" }); length].into();
+        let count = |batch: &Value| answer(batch, None, None).and_then(|answer| Some(answer.as_array()?.len()));
+        assert_eq!((count(&batch(MOST)), count(&batch(MOST + 1))), (Some(MOST), None));
     }
 
     #[rstest]

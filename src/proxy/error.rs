@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::ProxyBody;
 use super::filter;
+use super::not_connected::NotConnected;
 use crate::access::AccessRefusal;
 use crate::mcp;
 use crate::mcp::mirrored::Mismatch;
@@ -64,6 +65,8 @@ pub enum ProxyError {
     UpstreamTimeout,
     #[error("upstream credential rejected")]
     UpstreamCredential,
+    #[error(transparent)]
+    NoCredential(NoCredential),
     #[error("the upstream answered with a redirect")]
     UpstreamRedirect,
 }
@@ -92,6 +95,7 @@ impl ProxyError {
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamCredential => "upstream_credential_rejected",
+            Self::NoCredential(why) => why.reason_code(),
             Self::UpstreamRedirect => "upstream_redirect",
         }
     }
@@ -165,6 +169,7 @@ impl ProxyError {
                 "upstream credential rejected: the MCP server behind the gateway does not accept the gateway's credential",
                 reference,
             ),
+            Self::NoCredential(why) => no_credential(why, reference),
             Self::UpstreamRedirect => upstream(
                 StatusCode::BAD_GATEWAY,
                 "the MCP server behind the gateway answered with a redirect; the operator should set its final address",
@@ -176,6 +181,46 @@ impl ProxyError {
 
 fn upstream(status: StatusCode, message: &str, reference: &str) -> Response<ProxyBody> {
     plain(status, mcp::UPSTREAM_FAILED, message, reference)
+}
+
+/// Why there is no credential for a server that wants one.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCredential {
+    /// Somebody has to connect the server first.
+    #[error("{0}")]
+    NotConnected(Box<NotConnected>),
+    #[error("there is no credential for the upstream right now: {0}")]
+    Unavailable(String),
+    #[error("the upstream's authorization server does not take the gateway as a client: {0}")]
+    WrongClient(String),
+}
+
+impl NoCredential {
+    fn reason_code(&self) -> &'static str {
+        match self {
+            Self::NotConnected(told) => told.reason_code(),
+            Self::Unavailable(_) => "upstream_credential_unavailable",
+            Self::WrongClient(_) => "upstream_client_refused",
+        }
+    }
+}
+
+fn no_credential(why: &NoCredential, reference: &str) -> Response<ProxyBody> {
+    match why {
+        NoCredential::NotConnected(told) => {
+            let (status, body) = told.response(reference);
+            json_response(status, &body)
+        }
+        NoCredential::Unavailable(_) => {
+            let text = "the gateway cannot get its credential for the MCP server behind it right now; try again";
+            try_again(upstream(StatusCode::SERVICE_UNAVAILABLE, text, reference))
+        }
+        NoCredential::WrongClient(_) => {
+            let text = "the authorization server of the MCP server behind the gateway does not know the gateway; its \
+                        operator must mend that";
+            upstream(StatusCode::BAD_GATEWAY, text, reference)
+        }
+    }
 }
 
 fn try_again(mut response: Response<ProxyBody>) -> Response<ProxyBody> {

@@ -10,12 +10,14 @@ mod audit;
 mod body;
 mod caller;
 mod cors;
+mod credential;
 mod direct;
 mod error;
 mod filter;
 pub mod headers;
 mod identity;
 mod keep_alive;
+mod not_connected;
 mod people;
 mod pool;
 mod rate_limits;
@@ -54,7 +56,9 @@ use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeCatalog;
 use crate::store::Store;
 use crate::telemetry::metrics::{CounterBy, Metrics};
+use crate::upstream::Upstreams;
 use audit::{Recording, Witness};
+use credential::Credentials;
 use error::{Challenged, ProxyError};
 use people::People;
 use rate_limits::{RateLimits, SharedWindows};
@@ -82,6 +86,7 @@ pub struct ProxyParts {
 /// The proxy under one configuration.
 pub struct Proxy {
     verifier: AccessTokenVerifier,
+    credentials: Credentials,
     /// In direct mode, whose tokens count instead of ours.
     authkit: Option<Arc<AuthKit>>,
     assertions: AssertionIssuer,
@@ -125,7 +130,7 @@ impl Call<'_> {
 
 impl Proxy {
     #[must_use]
-    pub fn new(config: &GatewayConfig, parts: ProxyParts) -> Self {
+    pub fn new(config: &GatewayConfig, upstreams: Arc<Upstreams>, parts: ProxyParts) -> Self {
         let options = config.login.as_ref().map(|login| &login.gateway);
         let scopes = options.map(|options| ScopeCatalog::new(&options.scopes));
         let mut windows = SharedWindows::default();
@@ -147,6 +152,11 @@ impl Proxy {
                 .collect(),
             verifier: AccessTokenVerifier::new(Arc::clone(&parts.keys), parts.revocations)
                 .counted_by(parts.metrics.token_cache.clone()),
+            credentials: Credentials {
+                upstreams,
+                operators: options.map(|options| options.operators.clone()).unwrap_or_default(),
+                has_pages: config.login.is_some(),
+            },
             authkit: None,
             assertions: AssertionIssuer::new(parts.keys),
             audit_lost: parts.metrics.audit_lost.clone(),
@@ -380,11 +390,20 @@ impl Proxy {
                 (admitted.body, Some(admitted.filter))
             }
         };
-        let started = Instant::now();
+        let mut sent = Instant::now();
         let method = parts.method.clone();
         parts.uri = call.to.upstream.uri(parts.uri.query());
-        let (response, address) = call.to.upstream.send(way, parts, body).await?;
-        let took = started.elapsed();
+        let (response, address) = match &call.to.route.credential {
+            None => call.to.upstream.send(way, parts, body).await?,
+            // In a box, so that calls of other routes do not carry its state.
+            Some(upstream) => {
+                let answered = Box::pin(self.send_with_credential(call, upstream, way, parts, body));
+                let answered = answered.await?;
+                sent = answered.1;
+                answered.0
+            }
+        };
+        let took = sent.elapsed();
         call.to.metrics.first_byte(took);
         tracing::info!(
             event = "mcp_request_accepted",

@@ -202,7 +202,7 @@ pub enum Way {
 }
 
 /// An answer, and which address gave it.
-type Answered = (Response<Answer>, usize);
+pub type Answered = (Response<Answer>, usize);
 
 /// Host and port of a URL.
 fn own_address(url: &Url) -> String {

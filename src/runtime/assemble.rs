@@ -158,7 +158,7 @@ impl Assembly {
             base_path: self.settings.base_path.clone(),
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
-            proxy: self.proxy(&config),
+            proxy: self.proxy(&config, Arc::clone(&upstreams)),
             direct: config
                 .direct
                 .clone()
@@ -275,7 +275,7 @@ impl Assembly {
         )
     }
 
-    fn proxy(&self, config: &GatewayConfig) -> Proxy {
+    fn proxy(&self, config: &GatewayConfig, upstreams: Arc<Upstreams>) -> Proxy {
         let parts = ProxyParts {
             keys: Arc::clone(&self.keys),
             revocations: Arc::clone(&self.revocations),
@@ -290,7 +290,7 @@ impl Assembly {
         };
         let authkit =
             |direct: &DirectPolicy| Arc::new(AuthKit::new(&direct.authkit, self.outbound.trusted_client().clone()));
-        Proxy::new(config, parts).direct(config.direct.as_ref().map(authkit))
+        Proxy::new(config, upstreams, parts).direct(config.direct.as_ref().map(authkit))
     }
 
     /// Makes a gateway the present one.

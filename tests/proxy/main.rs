@@ -5,8 +5,12 @@ mod addresses;
 mod admission;
 mod audit;
 mod connections;
+mod credential_answers;
+mod credentials;
 mod demo;
 mod failures;
+#[path = "../support/fake_upstream.rs"]
+mod fake_upstream;
 mod faults;
 mod filter;
 mod filter_answers;

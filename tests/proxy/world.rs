@@ -10,9 +10,11 @@ use doorward::config::{self, GatewayConfig, Mode, SigningAlg};
 use doorward::crypto::{KeyMaterial, Sealer};
 use doorward::domain::{Clock, Person, SubjectId, SystemRandom, UnixTime};
 use doorward::keys::{AccessTokenClaims, AccessTokenIssuer, Keys, Revocations};
+use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::proxy::{OpenStreams, Proxy, ProxyParts, UpstreamTls};
 use doorward::store::Store;
 use doorward::telemetry::metrics::Metrics;
+use doorward::upstream::{UpstreamParts, Upstreams};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -42,6 +44,7 @@ pub struct World {
     pub revocations: Arc<Revocations>,
     pub store: Store,
     pub metrics: Arc<Metrics>,
+    pub upstreams: Arc<Upstreams>,
     pub client: reqwest::Client,
     _folder: TempDir,
 }
@@ -69,9 +72,12 @@ impl World {
 
     /// With further policies, which both routes name in this order.
     pub async fn with_policies(upstream: &str, handler: &Value, policies: &[Value]) -> Self {
+        Self::with_gateway_and_policies(upstream, handler, &json!({}), policies).await
+    }
+
+    pub async fn with_gateway_and_policies(upstream: &str, handler: &Value, gateway: &Value, more: &[Value]) -> Self {
         let keys = Arc::new(Keys::ephemeral(SigningAlg::Es256).unwrap());
-        let roots = RootCertStore::empty();
-        Self::start(upstream, [handler, handler], &json!({}), policies, keys, 10_000, roots).await
+        Self::start(upstream, [handler, handler], gateway, more, keys, 10_000, RootCertStore::empty()).await
     }
 
     /// With so many calls and streams open at most.
@@ -97,11 +103,26 @@ impl World {
         let config = config(&folder, upstream, handlers, gateway, policies);
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let metrics: Arc<Metrics> = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let origin = format!("http://{address}");
+        let sealer = Sealer::new(&[KeyMaterial::new([9; 32])]).unwrap();
+        let outbound = OutboundSettings { allow_loopback: true, ..OutboundSettings::default() };
+        let upstreams = UpstreamParts {
+            store: store.clone(),
+            outbound: Outbound::new(&outbound).unwrap(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
+            origins: vec![origin.clone()],
+            base_path: "/".to_owned(),
+        };
+        let upstreams = Arc::new(Upstreams::new(config.upstreams(), upstreams));
         let parts = ProxyParts {
             keys: Arc::clone(&keys),
             revocations: Arc::clone(&revocations),
             store: store.clone(),
-            sealer: Sealer::new(&[KeyMaterial::new([9; 32])]).unwrap(),
+            sealer,
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
             tls: UpstreamTls(Arc::new(tls)),
@@ -109,13 +130,10 @@ impl World {
             streams: OpenStreams::new(max_streams),
             metrics: Arc::clone(&metrics),
         };
-        let proxy = Arc::new(Proxy::new(&config, parts));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let origin = format!("http://{address}");
+        let proxy = Arc::new(Proxy::new(&config, Arc::clone(&upstreams), parts));
         tokio::spawn(accept(listener, proxy, origin.clone().into()));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { origin, address, clock, keys, revocations, store, metrics, client, _folder: folder }
+        Self { origin, address, clock, keys, revocations, store, metrics, upstreams, client, _folder: folder }
     }
 
     pub fn url(&self, slug: &str) -> String {
