@@ -144,6 +144,7 @@ impl Proxy {
         let is_shared = matches!(guarded.upstream.mode, UpstreamMode::Shared(_));
         let obstacle = match error {
             CredentialError::Unavailable(cause) => return unavailable(cause),
+            CredentialError::NotAllowed(cause) => return ProxyError::NoCredential(NoCredential::NotAllowed(cause)),
             CredentialError::WrongClient(cause) => return ProxyError::NoCredential(NoCredential::WrongClient(cause)),
             CredentialError::Store(error) => {
                 tracing::error!(event = "store_unavailable", %error);

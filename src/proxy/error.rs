@@ -189,6 +189,9 @@ pub enum NoCredential {
     /// Somebody has to connect the server first.
     #[error("{0}")]
     NotConnected(Box<NotConnected>),
+    /// The identity provider, or the upstream's authorization server, lets the person not in.
+    #[error("the person is not let in: {0}")]
+    NotAllowed(String),
     #[error("there is no credential for the upstream right now: {0}")]
     Unavailable(String),
     #[error("the upstream's authorization server does not take the gateway as a client: {0}")]
@@ -199,6 +202,7 @@ impl NoCredential {
     fn reason_code(&self) -> &'static str {
         match self {
             Self::NotConnected(told) => told.reason_code(),
+            Self::NotAllowed(_) => "upstream_not_allowed",
             Self::Unavailable(_) => "upstream_credential_unavailable",
             Self::WrongClient(_) => "upstream_client_refused",
         }
@@ -210,6 +214,11 @@ fn no_credential(why: &NoCredential, reference: &str) -> Response<ProxyBody> {
         NoCredential::NotConnected(told) => {
             let (status, body) = told.response(reference);
             json_response(status, &body)
+        }
+        // As for the gateway's own access rules.
+        NoCredential::NotAllowed(_) => {
+            let text = format!("your organisation does not let you use this server (reference {reference})");
+            json_response(StatusCode::FORBIDDEN, &json!({ "error": "access_denied", "error_description": text }))
         }
         NoCredential::Unavailable(_) => {
             let text = "the gateway cannot get its credential for the MCP server behind it right now; try again";
