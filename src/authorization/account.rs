@@ -1,20 +1,24 @@
 //! A person's own page (REV-4): which clients act in their name, and taking that back; and the login that leads
 //! there, which no client asked for.
 //!
+//! Beside the grants stand the accounts at servers behind that the gateway uses for the person (gateway.md §8). The same
+//! login leads to a link that connects one.
+//!
 //! That login has no transaction. Its `state` hangs on the browser's record, which the cookie names anyway, so that
 //! cookie and state meet once as in every other login (IDP-1).
 
 use super::AuthorizationServer;
+use super::connections::OwnConnection;
 use super::login::Asked;
 use crate::crypto::Secret;
-use crate::domain::browser::{BrowserLogin, KnownBrowser};
+use crate::domain::browser::{BrowserLogin, ConnectLink, KnownBrowser};
 use crate::domain::{BrowserId, Client, Grant, GrantId, Person, UnixTime};
 use crate::identity::LoginError;
 use crate::store::{RevocationReason, StoreError};
 use url::Url;
 
 /// What the anti-forgery value of the page's forms is bound to, in a transaction's place.
-const PURPOSE: &str = "account";
+pub(super) const PURPOSE: &str = "account";
 /// Grants on one page. Whoever has more sees the newest; revoking all means all.
 const SHOWN: u32 = 200;
 
@@ -33,6 +37,7 @@ pub struct OwnGrant {
 pub struct Account {
     pub person: Person,
     pub grants: Vec<OwnGrant>,
+    pub connections: Vec<OwnConnection>,
     pub csrf: String,
 }
 
@@ -63,18 +68,21 @@ impl AuthorizationServer {
     /// [`StoreError`].
     pub async fn account(&self, browser: Option<&KnownBrowser>) -> Result<Option<Account>, StoreError> {
         let Some((owner, login)) = self.own_session(browser) else { return Ok(None) };
-        let person = self.store.person_of_login(&login.subject, login.login_session.as_ref()).await?;
-        let person = person.ok_or(StoreError::Unreadable("person"))?;
+        let person = self.person_signed_in(login).await?;
         let mut grants = Vec::new();
         for (grant, last_used_at) in self.store.grants_of(&login.subject, self.now(), SHOWN).await? {
             let client = self.clients.at_hand(&grant.client_id, self.now()).await?;
             grants.push(OwnGrant { grant, last_used_at, client });
         }
+        let connections = self.own_connections(&person).await?;
         let csrf = self.derivation.csrf(PURPOSE, owner, &login.subject, self.now());
-        Ok(Some(Account { person, grants, csrf }))
+        Ok(Some(Account { person, grants, connections, csrf }))
     }
 
-    fn own_session<'b>(&self, browser: Option<&'b KnownBrowser>) -> Option<(&'b BrowserId, &'b BrowserLogin)> {
+    pub(super) fn own_session<'b>(
+        &self,
+        browser: Option<&'b KnownBrowser>,
+    ) -> Option<(&'b BrowserId, &'b BrowserLogin)> {
         let known = browser?;
         known.login(self.now()).map(|login| (&known.record().id, login))
     }
@@ -90,10 +98,7 @@ impl AuthorizationServer {
         csrf: &str,
         which: Revoke<'_>,
     ) -> Result<(), AccountError> {
-        let (owner, login) = self.own_session(browser).ok_or(AccountError::SignedOut)?;
-        if !self.derivation.csrf_matches(PURPOSE, owner, &login.subject, csrf) {
-            return Err(AccountError::Forged);
-        }
+        let login = self.form_of_own_page(browser, csrf)?;
         let grants = match which {
             Revoke::All => {
                 let all = self.store.grants_of(&login.subject, self.now(), u32::MAX).await?;
@@ -107,8 +112,37 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Gives the provider's address for a login that leads to the person's own page, bound to the browser with
-    /// `cookie`.
+    /// Disconnects an account at a server behind. What is not on this person's page is answered like what is.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn disconnect_own(
+        &self,
+        browser: Option<&KnownBrowser>,
+        csrf: &str,
+        id: &str,
+    ) -> Result<(), AccountError> {
+        let login = self.form_of_own_page(browser, csrf)?;
+        let connections = self.own_connections(&self.person_signed_in(login).await?).await?;
+        if let Some(own) = connections.iter().find(|own| own.id.as_ref().is_some_and(|known| known.as_str() == id)) {
+            self.upstreams.disconnect(&own.upstream_id, &own.owner, Some(&login.subject)).await?;
+        }
+        Ok(())
+    }
+
+    /// Who is signed in, if the form comes from the page that was shown to them in this browser (CONS-9).
+    fn form_of_own_page<'b>(
+        &self,
+        browser: Option<&'b KnownBrowser>,
+        csrf: &str,
+    ) -> Result<&'b BrowserLogin, AccountError> {
+        let (owner, login) = self.own_session(browser).ok_or(AccountError::SignedOut)?;
+        let shown = self.derivation.csrf_matches(PURPOSE, owner, &login.subject, csrf);
+        if shown { Ok(login) } else { Err(AccountError::Forged) }
+    }
+
+    /// Gives the provider's address for a login that leads to `link`, or to the person's own page, bound to the browser
+    /// with `cookie`.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -117,6 +151,8 @@ impl AuthorizationServer {
         cookie: &Secret,
         known: Option<&KnownBrowser>,
         origin: &str,
+        link: Option<&ConnectLink>,
+        switch_account: bool,
     ) -> Result<Url, AccountError> {
         let browser = match known {
             Some(known) => self.kept_browser(known).await?,
@@ -124,8 +160,9 @@ impl AuthorizationServer {
         };
         let state = self.secret("");
         let now = self.now();
-        self.store.arm_browser_state(&browser, &state.hash(), now).await?;
-        self.provider_url(origin, &state, now, Asked::default()).await.map_err(|error| {
+        self.store.arm_browser_state(&browser, &state.hash(), link, now).await?;
+        let asked = Asked { switch_account, ..Asked::default() };
+        self.provider_url(origin, &state, now, asked).await.map_err(|error| {
             self.log_failure(&error);
             AccountError::Provider(error)
         })

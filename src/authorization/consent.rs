@@ -7,6 +7,7 @@ use super::AuthorizationServer;
 use super::access::NotIssued;
 use super::authorize::{ClientAnswer, answer};
 use super::clients::ClientError;
+use super::connections::Standing;
 use super::login::client_answer;
 use super::login_sessions::SessionError;
 use crate::access::AccessRefusal;
@@ -23,8 +24,8 @@ use crate::store::{AuditRecord, StoreError};
 pub enum ConsentView {
     /// Nobody is signed in yet: the page before the provider (CONS-5).
     Start { transaction: Transaction, client: Client },
-    /// The decision.
-    Ask { transaction: Transaction, client: Client, person: Person, csrf: String },
+    /// The decision. It waits while `standing` does.
+    Ask { transaction: Transaction, client: Client, person: Person, csrf: String, standing: Option<Standing> },
     /// The access rules do not let the person in: the same page, without a way to approve (WOS-13).
     Refused { transaction: Transaction, client: Client, person: Person, csrf: String, refusal: AccessRefusal },
     /// Decided before.
@@ -61,6 +62,9 @@ pub enum ConsentError {
     /// The access rules changed since the page was shown.
     #[error("the person may not use the server")]
     NotAllowed(TransactionId),
+    /// The server behind wants an account that the person has not connected yet, or has to connect again.
+    #[error("the server behind is not connected")]
+    NotConnected(TransactionId),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -98,7 +102,8 @@ impl AuthorizationServer {
             self.audit_refusal(&transaction, &subject, refusal).await;
             return Ok(ConsentView::Refused { transaction, client, person, csrf, refusal });
         }
-        Ok(ConsentView::Ask { transaction, client, person, csrf })
+        let standing = self.standing_of_route(&transaction.request.route, &person).await?;
+        Ok(ConsentView::Ask { transaction, client, person, csrf, standing })
     }
 
     /// The browser and its login, if `subject` is signed in on it right now.
@@ -138,6 +143,9 @@ impl AuthorizationServer {
         }
         match decision {
             Decision::Approve => {
+                if self.waits_for_connection(&transaction, login).await? {
+                    return Err(ConsentError::NotConnected(id.clone()));
+                }
                 self.confirm_sign_in(login, id).await?;
                 match self.issue_code(&transaction, login).await {
                     Ok(location) => Ok(Decided { location }),
@@ -150,7 +158,7 @@ impl AuthorizationServer {
     }
 
     /// Who is signed in, if the form comes from a page that was shown to them in this browser (CONS-9).
-    fn form_of_signed_in<'b>(
+    pub(super) fn form_of_signed_in<'b>(
         &self,
         id: &TransactionId,
         browser: Option<&'b KnownBrowser>,
@@ -328,6 +336,9 @@ impl AuthorizationServer {
         let digest = client.identity_digest();
         match self.store.remembered_consent(subject, transaction, &digest, self.now()).await? {
             Some(scope) if transaction.request.scope.is_subset(&scope) => {
+                if self.waits_for_connection(transaction, login).await? {
+                    return Ok(None);
+                }
                 match self.confirm_sign_in(login, &transaction.id).await {
                     Ok(()) => {}
                     Err(ConsentError::Store(error)) => return Err(error),
@@ -365,7 +376,7 @@ impl AuthorizationServer {
 }
 
 /// A transaction that a browser has claimed is for that browser alone (CONS-16).
-fn check_owner(transaction: &Transaction, browser: Option<&KnownBrowser>) -> Result<(), ConsentError> {
+pub(super) fn check_owner(transaction: &Transaction, browser: Option<&KnownBrowser>) -> Result<(), ConsentError> {
     match (&transaction.browser, browser) {
         (None, _) => Ok(()),
         (Some(owner), Some(known)) if known.record().id == *owner => Ok(()),

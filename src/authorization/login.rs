@@ -6,7 +6,7 @@
 use super::AuthorizationServer;
 use super::authorize::{ClientAnswer, answer};
 use crate::crypto::{Secret, SecretHash};
-use crate::domain::browser::{BrowserLogin, KnownBrowser};
+use crate::domain::browser::{BrowserLogin, ConnectLink, KnownBrowser};
 use crate::domain::{AuthorizationRequest, BrowserId, Stage, Transaction, TransactionId, UnixTime};
 use crate::identity::{Login, LoginError, LoginReturn, LoginStart};
 use crate::oauth::authorization::{AuthorizationErrorCode, error_params};
@@ -66,33 +66,39 @@ pub enum Onward {
     Consent(TransactionId),
     /// To the person's own page (REV-4).
     Account,
+    /// To a link to connect a server behind.
+    Connect(ConnectLink),
 }
 
 /// What a login that came back had been started for.
 enum Purpose {
     Authorization(Box<Transaction>),
-    Account { begun_at: UnixTime },
+    /// No client's.
+    Own {
+        begun_at: UnixTime,
+        onward: Onward,
+    },
 }
 
 impl Purpose {
     fn onward(&self) -> Onward {
         match self {
             Self::Authorization(transaction) => Onward::Consent(transaction.id.clone()),
-            Self::Account { .. } => Onward::Account,
+            Self::Own { onward, .. } => onward.clone(),
         }
     }
 
     fn max_age(&self) -> Option<u64> {
         match self {
             Self::Authorization(transaction) => transaction.request.max_age,
-            Self::Account { .. } => None,
+            Self::Own { .. } => None,
         }
     }
 
     fn begun_at(&self) -> UnixTime {
         match self {
             Self::Authorization(transaction) => transaction.created_at,
-            Self::Account { begun_at } => *begun_at,
+            Self::Own { begun_at, .. } => *begun_at,
         }
     }
 }
@@ -260,9 +266,10 @@ impl AuthorizationServer {
         let Some(transaction) = self.store.transaction_of_state(&hash, now).await? else {
             let browser = callback.browser.map(|known| &known.record().id).ok_or(CallbackError::UnknownState)?;
             let since = now.minus(self.policy.browser_login.state_ttl);
-            let begun_at = self.store.consume_browser_state(browser, &hash, since).await?;
-            let begun_at = begun_at.ok_or(CallbackError::UnknownState)?;
-            return Ok((Purpose::Account { begun_at }, browser.clone()));
+            let armed = self.store.consume_browser_state(browser, &hash, since).await?;
+            let (begun_at, link) = armed.ok_or(CallbackError::UnknownState)?;
+            let onward = link.map_or(Onward::Account, Onward::Connect);
+            return Ok((Purpose::Own { begun_at, onward }, browser.clone()));
         };
         let browser = match (callback.browser, &transaction.browser) {
             (Some(known), Some(owner)) if known.record().id == *owner => owner.clone(),
@@ -326,7 +333,7 @@ impl AuthorizationServer {
                 self.metrics.steps.count(["signed_in"]);
                 Some(&transaction.request)
             }
-            Purpose::Account { .. } => None,
+            Purpose::Own { .. } => None,
         };
         self.metrics.logins.count(["succeeded"]);
         let record = AuditRecord {
@@ -367,7 +374,7 @@ impl AuthorizationServer {
     async fn login_failed(&self, error: LoginError, purpose: &Purpose) -> Result<CallbackError, CallbackError> {
         let Purpose::Authorization(transaction) = purpose else {
             self.log_failure(&error);
-            return Ok(CallbackError::Login { error, onward: Onward::Account, to_client: None });
+            return Ok(CallbackError::Login { error, onward: purpose.onward(), to_client: None });
         };
         let to_client = Box::new(self.failed_answer(&error, transaction));
         if error == LoginError::AccessDenied {

@@ -1,5 +1,7 @@
 //! The browser session: one server-side record behind one opaque cookie (CONS-14, CONS-15, IDP-16).
 
+use serde::{Deserialize, Serialize};
+
 use super::login_session::LoginSessionId;
 use super::person::SubjectId;
 use super::text_id;
@@ -38,6 +40,15 @@ impl BrowserLogin {
         let age = u64::try_from(now.since(self.authenticated_at)).unwrap_or(0);
         max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
     }
+}
+
+/// A link to connect a server behind, which a login on the way leads back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectLink {
+    /// The upstream's id.
+    pub upstream: String,
+    /// As in the link.
+    pub ticket: String,
 }
 
 /// A browser record as its cookie found it.

@@ -393,4 +393,15 @@ impl Store {
             .map(|done| done.rows_affected()))?;
         Ok(rows == 1)
     }
+
+    /// Whether that has been used, as long as it is remembered.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn was_used(&self, hash: &SecretHash) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT COUNT(*) FROM assertion_ids WHERE id_hash = $1";
+        let rows: i64 =
+            read!(self, |pool| sqlx::query_scalar(SQL).bind(hash.as_bytes().as_slice()).fetch_one(pool).await)?;
+        Ok(rows > 0)
+    }
 }

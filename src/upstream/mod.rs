@@ -175,6 +175,14 @@ impl Upstreams {
         ticket.spend(&self.store).await
     }
 
+    /// Whether a ticket has been spent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_spent(&self, ticket: &Ticket) -> Result<bool, StoreError> {
+        ticket.is_spent(&self.store).await
+    }
+
     /// Forgets the credential of a person, or the shared one, and asks its authorization server to do so too. False when
     /// there was none.
     ///

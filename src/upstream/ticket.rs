@@ -80,7 +80,19 @@ impl Ticket {
     /// # Errors
     /// [`StoreError`].
     pub async fn spend(&self, store: &Store) -> Result<bool, StoreError> {
-        store.use_once(&SecretHash::of(format!("connect ticket\0{}", self.nonce).as_bytes()), self.expires_at).await
+        store.use_once(&self.hash(), self.expires_at).await
+    }
+
+    /// Whether it has been spent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_spent(&self, store: &Store) -> Result<bool, StoreError> {
+        store.was_used(&self.hash()).await
+    }
+
+    fn hash(&self) -> SecretHash {
+        SecretHash::of(format!("connect ticket\0{}", self.nonce).as_bytes())
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::admission::Context;
 
 /// The endpoints as metrics name them, without a base path; of two that fit, the longer one comes first.
-const ENDPOINTS: [&str; 23] = [
+const ENDPOINTS: [&str; 26] = [
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/{*route}",
     "/.well-known/oauth-authorization-server",
@@ -16,6 +16,7 @@ const ENDPOINTS: [&str; 23] = [
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/{*route}",
     "/.well-known/jwks.json",
+    "/.well-known/oauth-client/{upstream}",
     "/oauth/authorize",
     "/oauth/authorize/{*route}",
     "/oauth/callback",
@@ -29,6 +30,8 @@ const ENDPOINTS: [&str; 23] = [
     "/oauth/register",
     "/oauth/register/{id}",
     "/account",
+    "/auth/connections/{upstream}/connect",
+    "/auth/connections/{upstream}/callback",
     "/authorize",
     "/token",
     "/register",

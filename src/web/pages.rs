@@ -6,6 +6,7 @@
 //! Pages hold no script and load nothing.
 
 mod account;
+mod connect;
 mod consent;
 mod development;
 mod error;
@@ -19,8 +20,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use http::header;
 
-pub use account::{AccountPage, AccountStartPage, GrantShown};
-pub use consent::{ClientIdentity, ConsentPage, ConsentWarning, InterstitialPage, ScopeShown, ServerShown, SignedIn};
+pub use account::{AccountConnection, AccountPage, AccountStartPage, GrantShown};
+pub use connect::{ConnectPage, ConnectStep, ConnectedPage};
+pub use consent::{
+    ClientIdentity, ConnectionShown, ConnectionState, ConsentPage, ConsentWarning, InterstitialPage, ScopeShown,
+    ServerShown, SignedIn,
+};
 pub use development::{DevLoginPage, LandingPage, LandingRoute, ReadyPerson};
 pub use error::{ErrorPage, PageLink};
 pub use session::{SignOutConfirmPage, SignedOutPage};

@@ -10,8 +10,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admission::Context;
 use super::endpoints::{
-    account, authorize, callback, consent, delegated, dev_login, discovery, health, introspect, landing, logout, mcp,
-    metrics, register, revoke, token,
+    account, authorize, callback, client_document, connections, consent, delegated, dev_login, discovery, health,
+    introspect, landing, logout, mcp, metrics, register, revoke, token,
 };
 use super::gateway::SharedGateway;
 use super::{counting, respond};
@@ -26,7 +26,7 @@ pub(super) fn router(shared: &SharedGateway) -> Router {
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(shared.clone()));
-    let endpoints = authorization_table().route_layer(middleware::from_fn(delegated::guard));
+    let endpoints = authorization_table().route_layer(middleware::from_fn(delegated::guard)).merge(connection_table());
     table = if base.is_empty() { table.merge(endpoints) } else { table.nest(&base, endpoints) };
     table.merge(alias_table()).route_layer(middleware::from_fn(counting::count)).fallback(any(mcp::below))
 }
@@ -46,6 +46,7 @@ fn discovery_table() -> Router {
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
         .route("/.well-known/openid-configuration/{*route}", get(discovery::openid_configuration_at))
         .route("/.well-known/jwks.json", get(discovery::jwks))
+        .route("/.well-known/oauth-client/{upstream}", get(client_document::get))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&[Method::GET]))
 }
@@ -73,6 +74,14 @@ fn authorization_table() -> Router {
             .method_not_allowed_fallback(method_not_allowed)
             .layer(cors(&[Method::GET, Method::POST, Method::PUT, Method::DELETE])),
     )
+}
+
+/// Pages below the base path that are there in direct mode too (CORS-2).
+fn connection_table() -> Router {
+    Router::new()
+        .route("/auth/connections/{upstream}/connect", get(connections::connect::get).post(connections::connect::post))
+        .route("/auth/connections/{upstream}/callback", get(connections::callback::get))
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// 2025-03-26 clients that skip discovery (DISC-20), unless `legacyAliases` is off.

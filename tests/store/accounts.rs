@@ -1,5 +1,6 @@
 //! A person's own grants, and the login that belongs to no transaction (REV-4, IDP-1).
 
+use doorward::domain::browser::ConnectLink;
 use doorward::domain::{BrowserId, GrantId, Stage, TransactionId, UnixTime};
 use doorward::store::RevocationReason;
 use rstest::rstest;
@@ -54,18 +55,22 @@ async fn the_state_of_a_browser_is_spent_once_in_it_and_in_time(#[values(Kind::S
     for browser in [&mine, &theirs] {
         store.adopt_browser(browser, &hash(browser.as_str()), FAR, NOW).await.unwrap();
     }
+    let link = ConnectLink { upstream: "linear".to_owned(), ticket: "t".to_owned() };
     let spend = async |browser: &BrowserId, state: &str, since: i64| {
         store.consume_browser_state(browser, &hash(state), at(since)).await.unwrap()
     };
-    store.arm_browser_state(&mine, &hash("first"), at(1)).await.unwrap();
-    store.arm_browser_state(&mine, &hash("second"), at(2)).await.unwrap();
+    store.arm_browser_state(&mine, &hash("first"), None, at(1)).await.unwrap();
+    store.arm_browser_state(&mine, &hash("second"), Some(&link), at(2)).await.unwrap();
     assert_eq!(spend(&mine, "first", 0).await, None, "the second took its place");
     assert_eq!(spend(&theirs, "second", 0).await, None);
     assert_eq!(spend(&mine, "second", 2).await, None, "too late");
     let (one, other) = tokio::join!(spend(&mine, "second", 1), spend(&mine, "second", 1));
-    assert_eq!(one.or(other), Some(at(2)));
+    assert_eq!(one.clone().or(other.clone()), Some((at(2), Some(link.clone()))));
     assert!(one.is_none() || other.is_none(), "one of two wins");
     assert_eq!(spend(&mine, "second", 0).await, None);
+    assert_eq!(store.link_to_resume(&mine).await.unwrap(), None, "it has led there");
+    store.arm_browser_state(&mine, &hash("third"), None, at(3)).await.unwrap();
+    assert_eq!(spend(&mine, "third", 0).await, Some((at(3), None)));
 }
 
 // AUTHZ-17, WOS-16
@@ -90,4 +95,12 @@ async fn a_browser_comes_back_to_the_noted_transaction_else_to_its_newest(
     store.deny(&TransactionId::new("old")).await.unwrap();
     assert_eq!(resumed().await, Some(TransactionId::new("new")), "what is decided needs no coming back");
     assert_eq!(store.transaction_to_resume(&BrowserId::new("theirs"), NOW).await.unwrap(), None);
+    // A link takes the place of a transaction, and the other way round.
+    let link = ConnectLink { upstream: "linear".to_owned(), ticket: "t".to_owned() };
+    let noted = async || store.link_to_resume(&mine).await.unwrap();
+    assert_eq!(noted().await, None);
+    store.resume_with_link(&mine, &link).await.unwrap();
+    assert_eq!(noted().await, Some(link));
+    store.resume_with(&mine, &TransactionId::new("new")).await.unwrap();
+    assert_eq!(noted().await, None);
 }

@@ -60,6 +60,8 @@ pub struct Options {
     pub required_scopes: Vec<(&'static str, &'static [&'static str])>,
     /// Options of an access policy that every route names, as JSON members.
     pub access: Option<&'static str>,
+    /// Options of the `mcp-token-exchange-inbound` policy of a route, by slug.
+    pub credentials: Vec<(&'static str, serde_json::Value)>,
     /// Items of `corsPolicies`, and the one that each route names.
     pub cors: (String, &'static str),
     /// By default a fresh SQLite file.
@@ -80,6 +82,7 @@ impl Default for Options {
             handler: String::new(),
             cors: (String::new(), "none"),
             required_scopes: Vec::new(),
+            credentials: Vec::new(),
             access: None,
             database_url: None,
             public_urls: Vec::new(),
@@ -220,7 +223,7 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
             options.cors.0,
         )
     });
-    std::fs::write(config.join("policies.json"), policies).expect("written");
+    std::fs::write(config.join("policies.json"), with_credentials(policies, &options.credentials)).expect("written");
     let paths: BTreeMap<String, serde_json::Value> = options
         .routes
         .iter()
@@ -235,11 +238,14 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
                 handler["requiredScopes"] = serde_json::json!(scopes);
             }
             let public = handler["public"] == true;
-            let inbound = match (public, options.access) {
+            let mut inbound = match (public, options.access) {
                 (true, _) => serde_json::json!([]),
                 (false, None) => serde_json::json!(["login"]),
                 (false, Some(_)) => serde_json::json!(["login", "access"]),
             };
+            if options.credentials.iter().any(|(of, _)| of == slug) {
+                inbound.as_array_mut().expect("a list").push(format!("mcp-token-exchange-{slug}").into());
+            }
             (
                 format!("/mcp/{slug}"),
                 serde_json::json!({ "post": {
@@ -262,4 +268,20 @@ pub fn load(options: &Options, folder: &std::path::Path) -> config::GatewayConfi
         Ok(loaded) => loaded.config,
         Err(diagnostics) => panic!("{}", diagnostics.to_text()),
     }
+}
+
+fn with_credentials(policies: String, credentials: &[(&'static str, serde_json::Value)]) -> String {
+    if credentials.is_empty() {
+        return policies;
+    }
+    let mut document: serde_json::Value = serde_json::from_str(&policies).expect("policies are JSON");
+    let policies = document["policies"].as_array_mut().expect("a list");
+    policies.extend(credentials.iter().map(|(slug, credential)| {
+        serde_json::json!({
+            "name": format!("mcp-token-exchange-{slug}"),
+            "policyType": "mcp-token-exchange-inbound",
+            "handler": { "options": credential },
+        })
+    }));
+    document.to_string()
 }

@@ -1,18 +1,22 @@
-//! `GET|POST /account`: a person's own grants, seen and revoked (REV-4), and the login that leads here.
+//! `GET|POST /account`: a person's own grants, seen and revoked (REV-4), their accounts at servers behind, seen and
+//! disconnected, and the login that leads here.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
-use super::{callback, consent};
-use crate::authorization::{Account, AccountError, AuthorizationServer, Onward, OwnGrant, Revoke};
+use super::{callback, connections, consent};
+use crate::authorization::{Account, AccountError, AuthorizationServer, Onward, OwnConnection, OwnGrant, Revoke};
 use crate::crypto::Secret;
 use crate::domain::UnixTime;
 use crate::oauth::client_id_metadata::looks_like_url;
 use crate::web::admission::Context;
 use crate::web::cookie::{self, BrowserCookie};
 use crate::web::extract;
-use crate::web::pages::{self, AccountPage, AccountStartPage, ClientIdentity, GrantShown, PageLink, ServerShown};
+use crate::web::pages::{
+    self, AccountConnection, AccountPage, AccountStartPage, ClientIdentity, ConnectionShown, ConnectionState,
+    GrantShown, PageLink, ServerShown,
+};
 use crate::web::respond::{self, Trouble};
 
 /// The page.
@@ -35,7 +39,7 @@ pub async fn get(context: Context, headers: HeaderMap) -> Response {
     }
 }
 
-/// Takes a submitted form: `sign-in`, or `revoke` = `all` or the id of a grant.
+/// Takes a submitted form: `sign-in`, or `revoke` = `all` or the id of a grant, or `disconnect` = the id of a connection.
 pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response {
     let Some(server) = &context.gateway.authorization else { return respond::not_found(&context) };
     if !extract::is_same_origin(&headers, &context.origin) {
@@ -50,13 +54,15 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
         Err(error) => return respond::unavailable_page(&error, &context),
     };
     let get = |name| form.get(name).ok().flatten();
-    let which = match get("revoke") {
-        Some("all") => Revoke::All,
-        Some(id) => Revoke::One(id),
-        None if get("sign-in").is_some() => return sign_in(&context, server, &cookie).await,
-        None => return forged(&context),
+    let (known, csrf) = (cookie.known.as_ref(), get("csrf").unwrap_or_default());
+    let done = match (get("revoke"), get("disconnect")) {
+        (Some("all"), None) => server.revoke_own(known, csrf, Revoke::All).await,
+        (Some(id), None) => server.revoke_own(known, csrf, Revoke::One(id)).await,
+        (None, Some(id)) => server.disconnect_own(known, csrf, id).await,
+        (None, None) if get("sign-in").is_some() => return sign_in(&context, server, &cookie).await,
+        _ => return forged(&context),
     };
-    match server.revoke_own(cookie.known.as_ref(), get("csrf").unwrap_or_default(), which).await {
+    match done {
         Ok(()) => respond::see_other(&location(&context)),
         Err(error) => refused(&error, &context),
     }
@@ -85,7 +91,7 @@ async fn sign_in(context: &Context, server: &AuthorizationServer, cookie: &Brows
         };
         return respond::trouble(trouble, context);
     };
-    match server.start_account_login(presented, cookie.known.as_ref(), &context.origin).await {
+    match server.start_account_login(presented, cookie.known.as_ref(), &context.origin, None, false).await {
         Ok(url) => respond::see_other(url.as_str()),
         Err(error) => refused(&error, context),
     }
@@ -123,7 +129,24 @@ fn shown(context: &Context, server: &AuthorizationServer, account: Account) -> A
         csrf: account.csrf,
         person: consent::signed_in(&account.person),
         grants: account.grants.iter().map(|own| grant_shown(server, own)).collect(),
+        connections: account.connections.iter().map(|own| connection_shown(context, own)).collect(),
     }
+}
+
+fn connection_shown(context: &Context, own: &OwnConnection) -> AccountConnection {
+    let shown = match &own.standing {
+        Some(standing) => connections::standing_shown(context, standing),
+        // The configuration has it no more.
+        None => ConnectionShown {
+            name: own.upstream_id.clone(),
+            summary: None,
+            host: String::new(),
+            shared: false,
+            state: ConnectionState::Again { why: "This gateway uses it no more" },
+            connect: None,
+        },
+    };
+    AccountConnection { shown, id: own.id.as_ref().map(ToString::to_string), since: own.since.map(day) }
 }
 
 fn grant_shown(server: &AuthorizationServer, own: &OwnGrant) -> GrantShown {

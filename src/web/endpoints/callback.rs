@@ -4,7 +4,7 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
-use super::{account, authorize, consent};
+use super::{account, authorize, connections, consent};
 use crate::authorization::{Callback, CallbackError, ClientAnswer, Onward};
 use crate::identity::{InteractiveStep, LoginError};
 use crate::oauth::params::Params;
@@ -51,6 +51,7 @@ fn place(onward: &Onward, context: &Context) -> String {
     match onward {
         Onward::Consent(transaction) => consent::location(context, transaction),
         Onward::Account => account::location(context),
+        Onward::Connect(link) => connections::location(context, link),
     }
 }
 

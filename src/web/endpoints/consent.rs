@@ -5,7 +5,7 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
-use super::callback;
+use super::{callback, connections};
 use crate::authorization::{
     AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, Onward, StartError,
 };
@@ -39,25 +39,31 @@ pub async fn get(context: Context, headers: HeaderMap, RawQuery(query): RawQuery
         return resume(&context, server, &cookie).await;
     };
     match server.view(&id, cookie.known.as_ref()).await {
-        Ok(ConsentView::Ask { transaction, client, person, csrf }) => {
-            if is_own_visit(&headers) {
-                match server.approve_as_remembered(&transaction, &client, cookie.known.as_ref()).await {
+        Ok(view) => {
+            if let ConsentView::Ask { transaction, client, .. } = &view
+                && is_own_visit(&headers)
+            {
+                match server.approve_as_remembered(transaction, client, cookie.known.as_ref()).await {
                     Ok(Some(decided)) => return respond::see_other(&decided.location),
                     Ok(None) => {}
                     Err(error) => return respond::unavailable_page(&error, &context),
                 }
             }
-            show(&context, server, ConsentView::Ask { transaction, client, person, csrf }, &cookie)
+            show(&context, server, view, &cookie)
         }
-        Ok(view) => show(&context, server, view, &cookie),
         Err(error) => refused(&error, &context),
     }
 }
 
 /// Without a transaction: back from a sign-out at the provider, whose return addresses are listed without a
-/// query. The store knows which of the browser's open transactions the person came from.
+/// query. The store knows which link, or which of the browser's open transactions, the person came from.
 async fn resume(context: &Context, server: &AuthorizationServer, cookie: &BrowserCookie) -> Response {
     let Some(known) = &cookie.known else { return refused(&ConsentError::Gone, context) };
+    match server.store.link_to_resume(&known.record().id).await {
+        Ok(Some(link)) => return respond::see_other(&connections::location(context, &link)),
+        Ok(None) => {}
+        Err(error) => return respond::unavailable_page(&error, context),
+    }
     match server.store.transaction_to_resume(&known.record().id, server.now()).await {
         Ok(Some(id)) => respond::see_other(&location(context, &id)),
         Ok(None) => refused(&ConsentError::Gone, context),
@@ -148,14 +154,26 @@ async fn switch(
         Ok(session) => session,
         Err(error) => return refused(&error, context),
     };
-    let back = format!("{}{}oauth/consent", context.origin, context.gateway.base_path);
-    if let Some((session, back)) = session.zip(url::Url::parse(&back).ok())
-        && server.identity.keeps_account()
-        && let Some(url) = server.identity.logout_url(&session, &back).await
-    {
-        return respond::see_other(url.as_str());
+    match end_session_first(context, server, session.as_deref()).await {
+        Some(response) => response,
+        None => start(context, server, id, cookie, true).await,
     }
-    start(context, server, id, cookie, true).await
+}
+
+/// Off to end the provider's session, where another account is asked for only after that. The browser comes back to this
+/// endpoint, without a query.
+pub(super) async fn end_session_first(
+    context: &Context,
+    server: &AuthorizationServer,
+    session: Option<&str>,
+) -> Option<Response> {
+    let back = format!("{}{}oauth/consent", context.origin, context.gateway.base_path);
+    let (session, back) = session.zip(url::Url::parse(&back).ok())?;
+    if !server.identity.keeps_account() {
+        return None;
+    }
+    let url = server.identity.logout_url(session, &back).await?;
+    Some(respond::see_other(url.as_str()))
 }
 
 /// Puts a view on a page.
@@ -173,9 +191,10 @@ pub fn show(context: &Context, server: &AuthorizationServer, view: ConsentView, 
             }
             response
         }
-        ConsentView::Ask { transaction, client, person, csrf } => {
-            let html = consent(context, server, &transaction, &client, &person, csrf).render();
-            respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY)
+        ConsentView::Ask { transaction, client, person, csrf, standing } => {
+            let mut page = consent(context, server, &transaction, &client, &person, csrf);
+            page.connection = standing.map(|standing| connections::standing_shown(context, &standing));
+            respond::page(StatusCode::OK, page.render(), pages::FORM_LEADS_AWAY)
         }
         ConsentView::Refused { transaction, client, person, csrf, refusal } => {
             let mut page = consent(context, server, &transaction, &client, &person, csrf);
@@ -244,6 +263,7 @@ fn consent(
             })
             .collect(),
         warnings: warnings(transaction, client),
+        connection: None,
         refusal: None,
     }
 }
@@ -357,7 +377,7 @@ pub(super) fn refused(error: &ConsentError, context: &Context) -> Response {
             context,
         ),
         // The page itself says why.
-        ConsentError::NotAllowed(id) => respond::see_other(&location(context, id)),
+        ConsentError::NotAllowed(id) | ConsentError::NotConnected(id) => respond::see_other(&location(context, id)),
         ConsentError::Client(ClientError::Unreachable(cause)) => respond::trouble(
             Trouble {
                 status: StatusCode::SERVICE_UNAVAILABLE,

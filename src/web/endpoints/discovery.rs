@@ -106,7 +106,8 @@ pub async fn jwks(context: Context) -> Response {
     document(&*context.gateway.keys.jwks())
 }
 
-fn document<T: Serialize>(body: &T) -> Response {
+/// A document of the gateway, as caches may keep it.
+pub(super) fn document<T: Serialize>(body: &T) -> Response {
     // The same URL answers differently by Host, or what a trusted proxy says in its place; so a cache in between must
     // tell them apart.
     let vary = HeaderValue::from_static("Host, Forwarded, X-Forwarded-Host");

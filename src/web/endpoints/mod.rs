@@ -3,6 +3,8 @@
 pub mod account;
 pub mod authorize;
 pub mod callback;
+pub mod client_document;
+pub mod connections;
 pub mod consent;
 pub mod delegated;
 pub mod dev_login;

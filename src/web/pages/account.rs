@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::consent::{ClientIdentity, ServerShown, SignedIn};
+use super::consent::{ClientIdentity, ConnectionShown, ConnectionState, ServerShown, SignedIn};
 use super::text as filters;
 
 /// One grant.
@@ -23,7 +23,18 @@ pub struct GrantShown {
     pub last_used: String,
 }
 
-/// Posts `csrf` and `revoke`: the id of a grant, or `all`.
+/// An account at a server behind that the person connected, or may connect for everyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountConnection {
+    pub shown: ConnectionShown,
+    /// Posted as `disconnect`; `None` when there is nothing to disconnect.
+    pub id: Option<String>,
+    /// The day it was connected.
+    pub since: Option<String>,
+}
+
+/// Posts `csrf` and `revoke`: the id of a grant, or `all`; or `disconnect`: the id of a connection. *Connect* posts
+/// `csrf` and `account` to the path of the connection.
 #[derive(Debug, Clone, Template)]
 #[template(path = "account.html")]
 pub struct AccountPage {
@@ -34,6 +45,7 @@ pub struct AccountPage {
     pub csrf: String,
     pub person: SignedIn,
     pub grants: Vec<GrantShown>,
+    pub connections: Vec<AccountConnection>,
 }
 
 impl AccountPage {

@@ -56,6 +56,38 @@ pub struct ScopeShown {
     pub optional: bool,
 }
 
+/// An account at a server behind (gateway.md §8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionShown {
+    /// The server's display name.
+    pub name: String,
+    pub summary: Option<String>,
+    /// Host and port of the server.
+    pub host: String,
+    /// One account for everyone, which an operator connects.
+    pub shared: bool,
+    pub state: ConnectionState,
+    /// Path of the form that connects it; `None` when this person cannot.
+    pub connect: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    Connected,
+    Missing,
+    /// It is to be connected anew: a sentence that says why.
+    Again {
+        why: &'static str,
+    },
+}
+
+impl ConnectionShown {
+    /// Whether the person has something to do before they can approve.
+    fn is_waited_for(&self) -> bool {
+        self.connect.is_some() && self.state != ConnectionState::Connected
+    }
+}
+
 /// The decision. Posts `transaction`, `csrf`, `decision` = `approve` | `cancel` | `switch`, and with `approve`
 /// one `scope` for each optional scope that stays checked.
 #[derive(Debug, Clone, Template)]
@@ -74,6 +106,9 @@ pub struct ConsentPage {
     pub server: ServerShown,
     pub scopes: Vec<ScopeShown>,
     pub warnings: Vec<ConsentWarning>,
+    /// The account that the server needs behind the gateway. While it waits for the person there is nothing to approve.
+    /// Its form posts `transaction` and `csrf`.
+    pub connection: Option<ConnectionShown>,
     /// Why the person may not use the server, to go on after “You cannot use this server:”; then there is nothing
     /// to approve.
     pub refusal: Option<String>,
@@ -83,6 +118,10 @@ impl ConsentPage {
     #[must_use]
     pub fn render(&self) -> String {
         super::html(self)
+    }
+
+    fn waits(&self) -> bool {
+        self.connection.as_ref().is_some_and(ConnectionShown::is_waited_for)
     }
 }
 

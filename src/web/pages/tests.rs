@@ -23,7 +23,30 @@ fn consent(text: &str) -> ConsentPage {
             ConsentWarning::PrivateScheme { scheme: text.into() },
             ConsentWarning::LookAlikeHost { host: text.into() },
         ],
+        connection: Some(connection(text)),
         refusal: None,
+    }
+}
+
+fn connection(text: &str) -> ConnectionShown {
+    ConnectionShown {
+        name: text.into(),
+        summary: Some(text.into()),
+        host: text.into(),
+        shared: false,
+        state: ConnectionState::Missing,
+        connect: Some("/auth/connections/linear/connect".into()),
+    }
+}
+
+fn connect(text: &str, step: ConnectStep) -> ConnectPage {
+    ConnectPage {
+        action: "/auth/connections/linear/connect".into(),
+        ticket: "dGlja2V0".into(),
+        csrf: "c".into(),
+        connection: connection(text),
+        person: Some(SignedIn { name: text.into(), email: Some(text.into()), impersonator: Some(text.into()) }),
+        step,
     }
 }
 
@@ -78,6 +101,11 @@ fn account(text: &str) -> AccountPage {
         csrf: "c".into(),
         person: SignedIn { name: text.into(), email: Some(text.into()), impersonator: Some(text.into()) },
         grants: vec![grant],
+        connections: vec![AccountConnection {
+            shown: ConnectionShown { state: ConnectionState::Connected, ..connection(text) },
+            id: Some("con_Vb3k".into()),
+            since: Some(text.into()),
+        }],
     }
 }
 
@@ -96,6 +124,11 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("signed-out", SignedOutPage.render()),
         ("account", account(text).render()),
         ("account-start", AccountStartPage { action: "/account".into(), provider: text.into() }.render()),
+        ("connect", connect(text, ConnectStep::Connect).render()),
+        ("connect-sign-in", connect(text, ConnectStep::SignIn { provider: text.into() }).render()),
+        ("connect-other-person", connect(text, ConnectStep::OtherPerson).render()),
+        ("connect-used", connect(text, ConnectStep::Used).render()),
+        ("connected", ConnectedPage { connection: connection(text), already: false }.render()),
         ("landing", LandingPage { name: text.into(), routes: vec![route] }.render()),
     ]
 }
@@ -184,6 +217,7 @@ fn a_person_who_may_not_use_the_server_sees_why_and_nothing_to_approve() {
 #[test]
 fn cons_6_the_consent_page_shows_who_asks_for_what_and_where_it_goes() {
     let mut page = consent("x");
+    page.connection = None;
     page.client_name = "Claude Code".into();
     page.redirect_host = "127.0.0.1:33418".into();
     page.person = SignedIn {
@@ -273,8 +307,86 @@ fn sample_consent() -> ConsentPage {
             optional: false,
         }],
         warnings: vec![ConsentWarning::Loopback],
+        connection: None,
         ..consent("")
     }
+}
+
+/// The consent page with the server behind so.
+fn consent_with(shared: bool, state: ConnectionState, may_connect: bool) -> String {
+    let connect = may_connect.then(|| "/auth/connections/linear/connect".to_owned());
+    let connection = ConnectionShown {
+        name: "Linear".into(),
+        summary: Some("Issues and projects.".into()),
+        host: "mcp.linear.app".into(),
+        shared,
+        state,
+        connect,
+    };
+    ConsentPage { connection: Some(connection), ..sample_consent() }.render()
+}
+
+#[test]
+fn approve_waits_for_what_the_person_can_connect_and_for_nothing_else() {
+    let again = || ConnectionState::Again { why: "The connection from before has expired" };
+    for (shared, state, may_connect, waits, texts) in [
+        (false, ConnectionState::Missing, true, true, ["needs your account at", ">Connect<", "You can approve once"]),
+        (false, again(), true, true, ["needs your account at", ">Connect again<", "has expired"]),
+        (false, ConnectionState::Connected, true, false, ["<span>Connected</span>", "Linear", "mcp.linear.app"]),
+        (true, ConnectionState::Missing, true, true, ["uses an account at", ">Connect<", "for everyone"]),
+        (true, ConnectionState::Missing, false, false, ["An administrator has yet", "is told so", "approve now"]),
+        (true, again(), false, false, ["has expired", "An administrator has to connect it again", "approve now"]),
+        (true, ConnectionState::Connected, false, false, ["Connected by your organisation", "Issues", "Linear"]),
+    ] {
+        let html = consent_with(shared, state.clone(), may_connect);
+        let approve = values(&html, "value=\"approve\"");
+        assert_eq!(approve.len(), 1);
+        assert_eq!(html.contains("value=\"approve\" disabled"), waits, "{shared} {state:?} {may_connect}");
+        assert_eq!(html.contains("action=\"/auth/connections/linear/connect\""), waits);
+        for text in texts {
+            assert!(html.contains(text), "{shared} {state:?} {may_connect} says {text}: {html}");
+        }
+        assert_eq!(html.contains("Approve only what you started"), !waits);
+    }
+    let html = ConsentPage { refusal: Some("no".into()), ..consent("x") }.render();
+    assert!(!html.contains("/auth/connections/"), "who may not use the server connects nothing for it");
+}
+
+#[test]
+fn a_link_to_connect_says_who_connects_what_and_offers_one_way_on() {
+    for (step, button, text) in [
+        (ConnectStep::Connect, "connect", "never get that access themselves"),
+        (ConnectStep::SignIn { provider: "WorkOS".into() }, "sign-in", "Sign in with WorkOS"),
+        (ConnectStep::OtherPerson, "switch", "for another person than the one who is signed in"),
+        (ConnectStep::Used, "connect", "It works once"),
+    ] {
+        let html = connect("Linear", step.clone()).render();
+        assert_eq!(values(&html, "name=\"step\" value=\""), [button]);
+        assert!(html.contains(text), "{step:?}: {html}");
+        let by_ticket = html.contains("name=\"ticket\" value=\"dGlja2V0\"");
+        assert_eq!(
+            (by_ticket, html.contains("name=\"account\"")),
+            (step != ConnectStep::Used, step == ConnectStep::Used)
+        );
+    }
+    let mut page = connect("Linear", ConnectStep::Connect);
+    page.connection.shared = true;
+    assert!(page.render().contains("Everyone who may use this server"));
+}
+
+#[test]
+fn the_own_page_offers_to_disconnect_what_is_connected_and_to_connect_what_is_not() {
+    let mut page = account("x");
+    let connected = page.render();
+    assert_eq!(values(&connected, "name=\"disconnect\" value=\""), ["con_Vb3k"]);
+    assert_eq!(values(&connected, "formaction=\""), ["/auth/connections/linear/connect"]);
+    assert!(connected.contains("Connect again"));
+    page.connections[0].id = None;
+    page.connections[0].shown.state = ConnectionState::Missing;
+    let missing = page.render();
+    assert!(!missing.contains("name=\"disconnect\"") && !missing.contains("Connect again"), "{missing}");
+    page.connections[0].shown.connect = None;
+    assert!(!page.render().contains("formaction"));
 }
 
 fn samples() -> Vec<(&'static str, String)> {
@@ -308,6 +420,10 @@ fn samples() -> Vec<(&'static str, String)> {
     };
     vec![
         ("consent", sample_consent().render()),
+        ("consent-connect", consent_with(false, ConnectionState::Missing, true)),
+        ("consent-connected", consent_with(true, ConnectionState::Connected, false)),
+        ("connect", connect("Linear", ConnectStep::Connect).render()),
+        ("connected", ConnectedPage { connection: connection("Linear"), already: false }.render()),
         ("consent-doubtful", doubtful.render()),
         (
             "interstitial",
