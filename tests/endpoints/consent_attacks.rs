@@ -17,12 +17,16 @@ const VICTIM_EMAIL: &str = "ada@example.com";
 
 /// A gateway in front of `provider`, with the login policy's `gateway` options.
 pub async fn behind(provider: &FakeWorkOs, gateway: &str) -> TestGateway {
+    behind_with(provider, gateway, Options::default()).await
+}
+
+pub async fn behind_with(provider: &FakeWorkOs, gateway: &str, options: Options) -> TestGateway {
     let policies = format!(
         r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
             "clientId": "{CLIENT_ID}", "clientSecret": "{API_KEY}", "apiUrl": "{}", "gateway": {{ {gateway} }} }} }} }}]}}"#,
         provider.base()
     );
-    TestGateway::start_with(Options { policies: Some(policies), ..Options::default() }).await
+    TestGateway::start_with(Options { policies: Some(policies), ..options }).await
 }
 
 /// A code on its way to a client.

@@ -8,6 +8,8 @@ mod fake_asserting_idp;
 mod fake_authkit;
 #[path = "../support/fake_oidc.rs"]
 mod fake_oidc;
+#[path = "../support/fake_upstream.rs"]
+mod fake_upstream;
 #[path = "../support/fake_workos.rs"]
 mod fake_workos;
 #[path = "../support/postgres.rs"]
@@ -27,6 +29,7 @@ mod authkit;
 mod authorize;
 mod challenge;
 mod client_authentication;
+mod connections;
 mod consent;
 mod consent_attacks;
 mod discovery;
