@@ -40,6 +40,12 @@ async fn the_first_server_of_the_resource_that_can_be_used_is_used_with_a_slash_
         json!(["not a url", format!("{}/nowhere", bench.double.base()), format!("{}/", bench.double.issuer())]);
     bench.double.behave(|how| how.resource_metadata = Some(json!({"authorization_servers": servers})));
     assert_eq!(bench.discovered().await.issuer, bench.double.issuer());
+
+    let bench = Bench::new().await;
+    let nowhere = (0..3).map(|n| format!("{}/nowhere/{n}", bench.double.base()));
+    let servers: Vec<String> = nowhere.chain([bench.double.issuer()]).collect();
+    bench.double.behave(|how| how.resource_metadata = Some(json!({"authorization_servers": servers})));
+    assert!(bench.failure().await.to_string().contains("/nowhere/0"), "and no more than three are tried");
 }
 
 // MCP 2025-03-26
@@ -219,12 +225,30 @@ async fn what_was_found_is_shared_kept_an_hour_and_serves_on_in_an_outage() {
 }
 
 #[rstest]
-#[case(Endpoint::PathMetadata)]
-#[case(Endpoint::Rfc8414)]
+#[case(404, "")]
+#[case(401, "{}")]
+#[case(302, "{}")]
+#[case(200, "<html>a page for every path</html>")]
 #[tokio::test]
-async fn a_server_that_is_down_is_asked_again_within_seconds(#[case] endpoint: Endpoint) {
+async fn what_is_no_document_counts_as_absent_and_the_next_place_is_tried(#[case] status: u16, #[case] body: &str) {
     let bench = Bench::new().await;
-    bench.double.fail_next(endpoint, Fault::down());
+    let absent = Fault::Answer { status, body: body.to_owned(), retry_after: None };
+    for endpoint in [Endpoint::PathMetadata, Endpoint::Rfc8414] {
+        bench.double.fail_always(endpoint, absent.clone());
+    }
+    assert_eq!(bench.discovered().await.issuer, bench.double.issuer());
+    assert_eq!((bench.double.fetches(Endpoint::RootMetadata), bench.double.fetches(Endpoint::OpenId)), (1, 1));
+}
+
+#[rstest]
+#[case(Endpoint::PathMetadata, Fault::down())]
+#[case(Endpoint::PathMetadata, Fault::too_many(1))]
+#[case(Endpoint::Rfc8414, Fault::down())]
+#[case(Endpoint::Rfc8414, Fault::Dropped)]
+#[tokio::test]
+async fn a_server_that_is_down_is_asked_again_within_seconds(#[case] endpoint: Endpoint, #[case] fault: Fault) {
+    let bench = Bench::new().await;
+    bench.double.fail_next(endpoint, fault);
     assert!(matches!(bench.failure().await, DiscoveryError::Unavailable(_)));
     assert!(matches!(bench.failure().await, DiscoveryError::Unavailable(_)));
     assert_eq!(bench.double.fetches(endpoint), 1, "and not more often than that");
@@ -285,6 +309,20 @@ async fn a_registered_client_is_kept_sealed_and_serves_until_something_about_it_
 }
 
 #[tokio::test]
+async fn a_server_without_refresh_tokens_is_not_asked_for_them_and_a_public_client_never_ends() {
+    let bench = Bench::behaving(|how| {
+        how.metadata = Some(json!({
+            "grant_types_supported": ["authorization_code"], "token_endpoint_auth_methods_supported": ["none"],
+        }));
+        how.registration = Some(json!({"client_secret_expires_at": NOON}));
+    })
+    .await;
+    let registered = bench.register().await.unwrap();
+    assert_eq!(bench.double.registrations()[0]["grant_types"], json!(["authorization_code"]));
+    assert!(registered.serves(&*bench.discovered().await, &bench.gateway(), UnixTime(NOON + 7200)));
+}
+
+#[tokio::test]
 async fn what_the_server_says_of_a_client_counts_more_than_what_was_asked_for() {
     let post = json!({"token_endpoint_auth_method": "client_secret_post"});
     let bench = Bench::behaving(|how| how.registration = Some(post)).await;
@@ -337,6 +375,14 @@ async fn the_gateway_is_what_is_configured_else_its_document_else_registers_else
         let OidcCredential::Secret { way, .. } = known.credential else { panic!("no secret") };
         assert_eq!((known.id.as_str(), way), ("own", Some(expected)));
     }
+
+    let chosen = OidcCredential::Secret { secret: "s".into(), way: Some(SecretWay::Basic) };
+    let chosen = UpstreamClient { credential: chosen, ..public("own") };
+    let Ok(Approach::Known(known)) = approach(Some(&chosen), &posting, &bench.gateway()) else {
+        panic!("not configured")
+    };
+    let OidcCredential::Secret { way, .. } = known.credential else { panic!("no secret") };
+    assert_eq!(way, Some(SecretWay::Basic), "as the operator wrote it");
 
     let closed = Discovered { takes_metadata_documents: false, registration_endpoint: None, ..(*server).clone() };
     let error = approach(None, &closed, &bench.gateway()).unwrap_err().to_string();
