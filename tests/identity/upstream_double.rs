@@ -21,6 +21,8 @@ const STATE: &str = "a-state-of-a-good-length";
 const REDIRECT: &str = "http://127.0.0.1:7777/callback";
 
 type Fields<'a> = Vec<(&'a str, String)>;
+/// Fields of a form, an `Authorization`, and the error that they bring.
+type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, &'a str);
 
 /// A client of the double that does everything by hand.
 struct Direct<'d> {
@@ -171,7 +173,7 @@ async fn a_client_proves_itself_in_its_own_way_and_in_no_other() {
     let assertion = key.sign(&header, &claims);
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     let with_key = [("client_assertion_type", kind), ("client_assertion", assertion.as_str())];
-    let cases: [(&[(&str, &str)], Option<&str>, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (&[("client_id", "public")], None, "invalid_grant"),
         (&[("client_id", "public"), ("client_secret", "any")], None, "invalid_client"),
         (&[], Some(&basic), "invalid_grant"),

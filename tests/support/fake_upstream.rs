@@ -147,7 +147,7 @@ impl FakeUpstream {
 
     /// Its MCP endpoint, for `rewritePattern`; its resource identifier as well.
     pub fn mcp_url(&self) -> String {
-        format!("{}/mcp", self.server().base)
+        self.server().mcp_url()
     }
 
     pub fn issuer(&self) -> String {
@@ -160,7 +160,7 @@ impl FakeUpstream {
 
     /// Where it publishes its protected resource metadata first.
     pub fn resource_metadata_url(&self) -> String {
-        format!("{}/.well-known/oauth-protected-resource/mcp", self.server().base)
+        self.server().resource_metadata_url()
     }
 
     /// Changes how it answers from now on.
@@ -319,19 +319,30 @@ impl Server {
     /// Its resource identifier, as its metadata say it.
     fn resource(&self) -> String {
         let said = self.behaviour.resource_metadata.as_ref().and_then(|members| members["resource"].as_str());
-        said.map_or_else(|| format!("{}/mcp", self.base), str::to_owned)
+        said.map_or_else(|| self.mcp_url(), str::to_owned)
+    }
+
+    fn mcp_url(&self) -> String {
+        if self.behaviour.at_root { self.base.clone() } else { format!("{}/mcp", self.base) }
+    }
+
+    /// Where the challenge says that the metadata are.
+    fn resource_metadata_url(&self) -> String {
+        let path = if self.behaviour.at_root { "" } else { "/mcp" };
+        format!("{}/.well-known/oauth-protected-resource{path}", self.base)
     }
 
     fn endpoint(&self, path: &str) -> Option<Endpoint> {
         let issuer = if self.behaviour.root_issuer { "" } else { "/as" };
         Some(match path {
-            "/.well-known/oauth-protected-resource/mcp" => Endpoint::PathMetadata,
+            "/.well-known/oauth-protected-resource/mcp" if !self.behaviour.at_root => Endpoint::PathMetadata,
             "/.well-known/oauth-protected-resource" => Endpoint::RootMetadata,
             "/as/register" => Endpoint::Registration,
             "/as/authorize" => Endpoint::Authorize,
             "/as/token" => Endpoint::Token,
             "/as/revoke" => Endpoint::Revocation,
-            "/mcp" => Endpoint::Mcp,
+            "/mcp" if !self.behaviour.at_root => Endpoint::Mcp,
+            "/" if self.behaviour.at_root => Endpoint::Mcp,
             _ if path == format!("/.well-known/oauth-authorization-server{issuer}") => Endpoint::Rfc8414,
             _ if path == format!("{issuer}/.well-known/openid-configuration") => Endpoint::OpenId,
             _ if path == format!("/.well-known/openid-configuration{issuer}") => Endpoint::OpenId,

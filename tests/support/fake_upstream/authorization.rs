@@ -42,7 +42,7 @@ impl Server {
             return StatusCode::NOT_FOUND.into_response();
         }
         let mut metadata = json!({
-            "resource": format!("{}/mcp", self.base),
+            "resource": self.mcp_url(),
             "authorization_servers": [self.issuer()],
             "scopes_supported": [USUAL_SCOPE],
             "bearer_methods_supported": ["header"],

@@ -22,6 +22,8 @@ pub enum Refreshing {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Behaviour {
+    /// The MCP endpoint is the origin itself, whose metadata stand at the root.
+    pub at_root: bool,
     /// No protected resource metadata where RFC 9728 §3.1 inserts the path.
     pub no_path_metadata: bool,
     /// None at the root either.

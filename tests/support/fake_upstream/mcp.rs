@@ -101,7 +101,7 @@ impl Server {
             members.push(format!(r#"scope="{scope}""#));
         }
         if !self.behaviour.silent_challenge {
-            members.push(format!(r#"resource_metadata="{}/.well-known/oauth-protected-resource/mcp""#, self.base));
+            members.push(format!(r#"resource_metadata="{}""#, self.resource_metadata_url()));
         }
         let challenge = format!("Bearer {}", members.join(", "));
         (StatusCode::from_u16(status).unwrap(), [("www-authenticate", challenge.trim())]).into_response()
