@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, param_of};
 use crate::examples;
+use crate::fake_upstream::FakeUpstream;
+use crate::person::Person;
 use crate::process::{Process, REDIRECT, VERIFIER, approve, authorize_url, form, http as client};
 use crate::upstream::Upstream;
 
@@ -106,4 +108,36 @@ async fn a_project_serves_from_the_login_to_a_call_with_the_servers_own_key() {
     }
     assert_eq!(refused, Some(http::StatusCode::TOO_MANY_REQUESTS), "a hundred a minute");
     assert_eq!(upstream.seen().len(), 100);
+}
+
+// EXT-6: the project of the guide, but for the addresses of its two servers, whose doubles stand here.
+#[tokio::test]
+async fn a_project_serves_two_servers_each_with_an_account_of_the_person() {
+    let (linear, stripe) = (FakeUpstream::start().await, FakeUpstream::start().await);
+    linear.behave(|behaviour| behaviour.no_path_metadata = true);
+    stripe.behave(|behaviour| behaviour.at_root = true);
+    let project = examples::root().join("examples/zuplo-upstreams");
+    let folder = tempfile::tempdir().unwrap();
+    examples::copy(&project, folder.path());
+    for file in ["config/policies.json", "config/routes.oas.json"] {
+        let path = folder.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("https://mcp.linear.app", &linear.base());
+        fs::write(path, text.replace("https://mcp.stripe.com", &stripe.base())).unwrap();
+    }
+    let environment = examples::without_credentials(examples::environment(&project));
+    let process = Process::start_in(folder.path(), environment).await;
+    let person = Person::new(&process.origin).await;
+    for (double, upstream, account) in [(&linear, "linear", "ada-at-linear"), (&stripe, "stripe", "ada-at-stripe")] {
+        double.sign_in(account);
+        let slug = format!("{upstream}-v1");
+        let token = person.connect(&slug, upstream).await;
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "whoami" } });
+        let request = client().post(process.url(&format!("/mcp/{slug}"))).bearer_auth(&token);
+        let request = request.header("accept", "application/json, text/event-stream").json(&message);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["result"]["content"][0]["text"], account, "{answer}");
+        assert_eq!(double.carried_out().len(), 1, "one call, and none of the other server");
+        assert_eq!(double.registrations().len(), 1, "the gateway registered by itself");
+    }
 }

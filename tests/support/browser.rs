@@ -58,6 +58,12 @@ impl Browser {
         self.get_with(url, &[]).await
     }
 
+    /// `None` where the connection ends without an answer.
+    pub async fn try_get(&self, url: &str) -> Option<Page> {
+        let answer = self.http.get(url).header("cookie", self.cookie_header()).send().await.ok()?;
+        Some(self.page(url, answer).await)
+    }
+
     /// With further headers.
     pub async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Page {
         let request = self.http.get(url).header("cookie", self.cookie_header());
