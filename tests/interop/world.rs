@@ -58,6 +58,10 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Slugs of the upstreams that run instead of [`USUAL`].
     pub upstreams: Option<Vec<&'static str>>,
+    /// Slug and URL of servers that run already; each has a route.
+    pub running: Vec<(&'static str, String)>,
+    /// Options of an `mcp-token-exchange-inbound` that every route gets.
+    pub credential: Option<Value>,
     /// How many gateways share the work, one after the other request by request; 0 is 1.
     pub replicas: usize,
     /// Options of a capability filter that every route gets.
@@ -94,6 +98,14 @@ impl World {
             let filter = json!({ "name": "shown", "policyType": policy_type, "handler": { "options": options } });
             policies["policies"].as_array_mut().expect("a list").push(filter);
         }
+        if let Some(options) = &setup.credential {
+            let policy_type = "mcp-token-exchange-inbound";
+            let policy = json!({ "name": "mcp-token-exchange-notes", "policyType": policy_type, "handler": {
+                "module": "$import(@zuplo/runtime/mcp-gateway)", "export": "McpTokenExchangeInboundPolicy",
+                "options": options,
+            } });
+            policies["policies"].as_array_mut().expect("a list").push(policy);
+        }
         let behind = Behind { policies: &policies, provider_url: told["url"].as_str().expect("a URL"), secret };
         Self::run(folder, port, Some(provider), &behind, setup)
     }
@@ -111,7 +123,8 @@ impl World {
             ("WORKOS_API_URL", behind.provider_url),
             ("WORKOS_API_KEY", behind.secret),
         ];
-        let (upstreams, upstream_urls) = start_upstreams(folder.path(), &slugs, &surroundings);
+        let (upstreams, mut upstream_urls) = start_upstreams(folder.path(), &slugs, &surroundings);
+        upstream_urls.extend(setup.running);
         let config = folder.path().join("config");
         fs::create_dir(&config).expect("a config folder");
         write(&config.join("policies.json"), behind.policies);
