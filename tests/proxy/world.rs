@@ -116,6 +116,7 @@ impl World {
             random: Arc::new(SystemRandom),
             origins: vec![origin.clone()],
             base_path: "/".to_owned(),
+            identity: None,
         };
         let upstreams = Arc::new(Upstreams::new(config.upstreams(), upstreams));
         let parts = ProxyParts {
