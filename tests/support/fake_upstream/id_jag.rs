@@ -135,7 +135,7 @@ impl FakeJagProvider {
 
     /// `typ` of assertions from now on.
     pub fn set_type(&self, typ: &str) {
-        self.provider().typ = typ.to_owned();
+        typ.clone_into(&mut self.provider().typ);
     }
 
     /// Members to set in the answers from now on; null takes one out.
