@@ -222,7 +222,9 @@ async fn a_crash_while_tokens_are_renewed_costs_at_most_a_new_connection() {
         upstream.wait_for_held(1).await;
     }
     gateway.crash().await;
-    upstreams.iter().for_each(|(_, upstream)| upstream.release());
+    for (_, upstream) in upstreams {
+        upstream.release();
+    }
 
     let answers = [gateway.call("unseen", &tokens[0]), gateway.call("lenient", &tokens[1])];
     let (answers, refused) = tokio::join!(futures_util::future::join_all(answers), gateway.call("strict", &tokens[2]));
