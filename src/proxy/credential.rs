@@ -141,7 +141,6 @@ impl Proxy {
 
     /// What a caller is told for whom there is no credential.
     async fn without_credential(&self, guarded: &Guarded<'_>, error: CredentialError) -> ProxyError {
-        let is_shared = matches!(guarded.upstream.mode, UpstreamMode::Shared(_));
         let obstacle = match error {
             CredentialError::Unavailable(cause) => return unavailable(cause),
             CredentialError::NotAllowed(cause) => return ProxyError::NoCredential(NoCredential::NotAllowed(cause)),
@@ -151,9 +150,14 @@ impl Proxy {
                 return unavailable("the store is away".to_owned());
             }
             CredentialError::OperatorMustConnect => Obstacle::Unshared,
-            CredentialError::NotConnected | CredentialError::NeedsConsent(_) if is_shared => Obstacle::Unshared,
-            CredentialError::NotConnected => Obstacle::NotConnected,
-            CredentialError::NeedsConsent(reason) => Obstacle::Ended(reason),
+            error @ (CredentialError::NotConnected | CredentialError::NeedsConsent(_)) => {
+                match (&guarded.upstream.mode, error) {
+                    (UpstreamMode::IdJag(_), _) => Obstacle::SignIn,
+                    (UpstreamMode::Shared(_), _) => Obstacle::Unshared,
+                    (UpstreamMode::PerPerson(_), CredentialError::NeedsConsent(reason)) => Obstacle::Ended(reason),
+                    (UpstreamMode::PerPerson(_), _) => Obstacle::NotConnected,
+                }
+            }
         };
         let page = self.page(guarded, obstacle).await;
         let (upstream, route) = (guarded.upstream, &guarded.call.to.route);
@@ -163,7 +167,7 @@ impl Proxy {
 
     /// Where the caller can do something about it, if they can.
     async fn page(&self, guarded: &Guarded<'_>, obstacle: Obstacle) -> Option<Page> {
-        if !self.credentials.has_pages || matches!(guarded.upstream.mode, UpstreamMode::IdJag(_)) {
+        if !self.credentials.has_pages || obstacle == Obstacle::SignIn {
             return None;
         }
         if obstacle == Obstacle::Unshared {

@@ -20,6 +20,8 @@ pub enum Obstacle {
     Ended(ConsentNeeded),
     /// No operator has connected it for everyone, or that serves no longer.
     Unshared,
+    /// It takes the provider's word for the person, and that is too old.
+    SignIn,
 }
 
 /// The answer, ready to be sent.
@@ -52,6 +54,7 @@ impl NotConnected {
             Obstacle::NotConnected => "not_connected",
             Obstacle::Ended(_) => "reconsent_required",
             Obstacle::Unshared => "admin_connect_required",
+            Obstacle::SignIn => "sign_in_required",
         }
     }
 
@@ -74,6 +77,9 @@ impl std::fmt::Display for Obstacle {
             Self::NotConnected => f.write_str("the person has not connected the server"),
             Self::Ended(reason) => write!(f, "the person must connect the server again: {}", reason.as_str()),
             Self::Unshared => f.write_str("an operator must connect the server"),
+            Self::SignIn => {
+                f.write_str("the person must sign in again: the identity provider's word for them is too old")
+            }
         }
     }
 }
@@ -98,6 +104,7 @@ fn headline(obstacle: Obstacle, upstream: &Upstream) -> String {
             format!("{name} asks for more permissions than it was connected with.")
         }
         Obstacle::Unshared => format!("{name} is not connected yet. One connection serves everyone."),
+        Obstacle::SignIn => format!("{name} goes by your sign-in, which was too long ago."),
     }
 }
 
@@ -107,6 +114,9 @@ fn advice(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream) -> Strin
         (None, Obstacle::Unshared) => {
             format!("An administrator makes it with `doorward connections connect {}`.", upstream.id)
         }
+        (None, Obstacle::SignIn) => {
+            "Sign out of this server in your application, and connect it again: that signs you in anew.".to_owned()
+        }
         (None, _) => "This gateway has no page to connect it on: ask whoever operates it.".to_owned(),
     }
 }
@@ -115,7 +125,7 @@ fn advice(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream) -> Strin
 fn data(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream, operation_id: &str) -> Map<String, Value> {
     let state = match obstacle {
         Obstacle::NotConnected => "authenticating",
-        Obstacle::Ended(_) => "reconsent_required",
+        Obstacle::Ended(_) | Obstacle::SignIn => "reconsent_required",
         Obstacle::Unshared => "admin_connect_required",
     };
     let mut data = Map::new();
@@ -143,4 +153,39 @@ fn with_reference(mut answer: Value, reference: &str) -> Value {
         }
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{UpstreamMode, UpstreamOAuth, UpstreamPrompt, UpstreamRegistration};
+
+    // PROX-8
+    #[test]
+    fn who_can_only_sign_in_anew_is_told_so_and_has_nothing_to_connect() {
+        let options = UpstreamOAuth {
+            resource_metadata: None,
+            scopes: None,
+            scope_delimiter: " ".to_owned(),
+            prompt: UpstreamPrompt::Never,
+            registration: UpstreamRegistration::Auto,
+        };
+        let upstream = Upstream {
+            id: "todos".to_owned(),
+            display_name: "Todos".to_owned(),
+            summary: None,
+            server: url::Url::parse("https://todos.example/mcp").unwrap(),
+            mode: UpstreamMode::PerPerson(options),
+        };
+        let asked = Asked::read(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, None);
+        let told = NotConnected::new(Obstacle::SignIn, None, &upstream, "todos", &asked);
+        let (status, body) = told.response("ref-1");
+        assert_eq!((status, told.reason_code()), (StatusCode::OK, "sign_in_required"));
+        let data = json!({
+            "state": "reconsent_required", "upstreamServerId": "todos", "authProfileId": "todos",
+            "operationId": "todos", "elicitations": [], "reference": "ref-1",
+        });
+        assert_eq!(body["error"]["data"], data);
+        assert!(body["error"]["message"].as_str().unwrap().ends_with("that signs you in anew."));
+    }
 }

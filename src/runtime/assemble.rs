@@ -259,6 +259,7 @@ impl Assembly {
             random: Arc::clone(&self.random),
             origins: self.origins.iter().map(str::to_owned).collect(),
             base_path: self.settings.base_path.clone(),
+            metrics: self.metrics.upstreams.clone(),
             identity,
         };
         Upstreams::new(config.upstreams(), parts)

@@ -99,6 +99,21 @@ pub enum ConnectError {
     Store(#[from] StoreError),
 }
 
+impl ConnectError {
+    /// In the words of the metrics.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::AnotherPerson => "another_person",
+            Self::Refused(_) => "refused",
+            Self::Untrusted(_) => "untrusted_answer",
+            Self::WrongClient(_) => "client_refused",
+            Self::Unavailable(_) | Self::Store(_) => "unavailable",
+            Self::SetUp(_) => "set_up_fault",
+        }
+    }
+}
+
 /// A failure, and where the person was going.
 #[derive(Debug)]
 pub struct ConnectFailure {
@@ -195,6 +210,13 @@ impl Upstreams {
     /// # Errors
     /// [`ConnectFailure`].
     pub async fn finish(self: &Arc<Self>, returned: Returned<'_>) -> Result<Connected, ConnectFailure> {
+        let finished = self.take_and_redeem(returned).await;
+        let outcome = finished.as_ref().map_or_else(|failure| failure.error.outcome(), |_| "connected");
+        self.metrics.connections.count([outcome]);
+        finished
+    }
+
+    async fn take_and_redeem(self: &Arc<Self>, returned: Returned<'_>) -> Result<Connected, ConnectFailure> {
         let lost = |error| ConnectFailure { error, return_to: None };
         let state = Secret::presented(returned.state).hash();
         let attempt = self.store.take_attempt(&state, returned.browser, self.clock.now()).await;

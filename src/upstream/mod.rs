@@ -33,6 +33,7 @@ use crate::identity::IdentityProvider;
 use crate::outbound::{Outbound, UpstreamFetcher};
 use crate::store::{AuditRecord, Store, StoreError};
 use crate::telemetry::audit;
+use crate::telemetry::metrics::UpstreamMetrics;
 use client_metadata::ClientMetadata;
 use clients::KeptClient;
 use discovery::{Discovered, Discovery, DiscoveryError, Premises};
@@ -57,6 +58,7 @@ pub struct Upstreams {
     /// Where people sign in; in direct mode, nowhere here.
     identity: Option<Arc<dyn IdentityProvider>>,
     assertions: Assertions,
+    metrics: UpstreamMetrics,
 }
 
 /// What [`Upstreams`] are made of; all but `identity` lives longer than one configuration.
@@ -68,6 +70,7 @@ pub struct UpstreamParts {
     pub random: Arc<dyn Random>,
     pub origins: Vec<String>,
     pub base_path: String,
+    pub metrics: UpstreamMetrics,
     pub identity: Option<Arc<dyn IdentityProvider>>,
 }
 
@@ -112,6 +115,7 @@ impl Upstreams {
             random: parts.random,
             origins: parts.origins,
             base_path: parts.base_path,
+            metrics: parts.metrics,
             identity: parts.identity,
             assertions: Assertions::default(),
         }

@@ -31,7 +31,11 @@ impl Upstreams {
         claimed: Connection,
     ) -> Result<Credential, CredentialError> {
         let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));
-        let renewing = tokio::spawn(async move { this.ask(&upstream, claimed).await });
+        let renewing = tokio::spawn(async move {
+            let renewed = this.ask(&upstream, claimed).await;
+            this.metrics.renewals.count([outcome(&renewed)]);
+            renewed
+        });
         renewing.await.unwrap_or_else(|_| Err(CredentialError::Unavailable("the renewal broke off".to_owned())))
     }
 
@@ -135,6 +139,17 @@ impl Upstreams {
             %cause,
         );
         Ok(())
+    }
+}
+
+/// In the words of the metrics.
+fn outcome(renewed: &Result<Credential, CredentialError>) -> &'static str {
+    match renewed {
+        Ok(_) => "renewed",
+        Err(CredentialError::NeedsConsent(_)) => "refused",
+        Err(CredentialError::WrongClient(_)) => "client_refused",
+        Err(CredentialError::NotConnected) => "overtaken",
+        Err(_) => "failed",
     }
 }
 

@@ -14,6 +14,7 @@ use doorward::domain::{Clock, SubjectId, SystemClock, SystemRandom, UnixTime};
 use doorward::identity::IdentityProvider;
 use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::store::Store;
+use doorward::telemetry::metrics::UpstreamMetrics;
 use doorward::upstream::{Caller, ConnectionStatus, Credential, CredentialError, UpstreamParts, Upstreams};
 use futures_util::future::join_all;
 use rstest::rstest;
@@ -171,6 +172,7 @@ fn upstreams(
         random: Arc::new(SystemRandom),
         origins: vec!["http://localhost:9000".to_owned()],
         base_path: "/".to_owned(),
+        metrics: UpstreamMetrics::default(),
         identity: Some(Arc::clone(identity)),
     };
     Arc::new(Upstreams::new([upstream], parts))

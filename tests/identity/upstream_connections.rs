@@ -11,6 +11,7 @@ use doorward::domain::connection::{Connection, ConnectionId, ConsentNeeded, Owne
 use doorward::domain::{BrowserId, Clock, SubjectId, SystemRandom, UnixTime};
 use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::store::Store;
+use doorward::telemetry::metrics::UpstreamMetrics;
 use doorward::upstream::{
     Caller, ConnectError, ConnectFailure, Connected, ConnectionStatus, Credential, CredentialError, ReturnTo, Returned,
     Start, UpstreamParts, Upstreams,
@@ -182,6 +183,7 @@ fn upstreams(upstream: &Arc<Upstream>, store: &Store, clock: &Arc<TestClock>, ke
         random: Arc::new(SystemRandom),
         origins: vec![ORIGIN.to_owned()],
         base_path: "/".to_owned(),
+        metrics: UpstreamMetrics::default(),
         identity: None,
     };
     Arc::new(Upstreams::new([upstream], parts))

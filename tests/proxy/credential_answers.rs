@@ -1,7 +1,5 @@
 //! What callers are told whose server is not connected (gateway.md §8): in each era's words, with the way to help it.
 
-use std::sync::atomic::Ordering;
-
 use doorward::domain::{Owner, SubjectId};
 use http::Method;
 use reqwest::Url;
@@ -233,20 +231,23 @@ async fn an_operator_gets_the_link_to_connect_a_shared_server() {
     assert_eq!(data["elicitations"][0]["url"], data["authUrl"]);
 }
 
-// SEC-6, OPS-4
+// OPS-4
 #[tokio::test]
-async fn refusals_are_counted_by_their_reason() {
+async fn what_becomes_of_connections_is_counted_and_refusals_by_their_reason() {
     let fake = FakeUpstream::start().await;
     let world = guarded(&fake).await;
     post(&world, &call("whoami")).await;
     connect(&world, &fake, person("usr_1"), "ada").await;
     fake.revoke("ada");
     post(&world, &call("whoami")).await;
-    world.clock.0.fetch_add(1, Ordering::SeqCst);
     let counted = world.metrics.to_text();
-    for reason in ["not_connected", "reconsent_required"] {
-        let line = counted.lines().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap_or_default();
-        assert!(line.ends_with(" 1"), "{reason}: {line}");
+    for line in [
+        r#"doorward_mcp_refusals_total{route="one",reason="not_connected"} 1"#,
+        r#"doorward_mcp_refusals_total{route="one",reason="reconsent_required"} 1"#,
+        r#"doorward_upstream_connections_total{outcome="connected"} 1"#,
+        r#"doorward_upstream_renewals_total{outcome="refused"} 1"#,
+    ] {
+        assert!(counted.lines().any(|counted| counted == line), "{line}\n{counted}");
     }
 }
 

@@ -116,6 +116,7 @@ impl World {
             random: Arc::new(SystemRandom),
             origins: vec![origin.clone()],
             base_path: "/".to_owned(),
+            metrics: metrics.upstreams.clone(),
             identity: None,
         };
         let upstreams = Arc::new(Upstreams::new(config.upstreams(), upstreams));

@@ -34,6 +34,7 @@ pub struct Metrics {
     routes: Arc<Routes>,
     pub endpoints: EndpointMetrics,
     pub sign_in: SignInMetrics,
+    pub upstreams: UpstreamMetrics,
     pub token_cache: TokenCacheMetrics,
     pub connections: ConnectionMetrics,
     pub store: StoreMetrics,
@@ -79,6 +80,22 @@ pub struct SignInMetrics {
     pub grants_ended: CounterBy<1>,
     /// By `outcome`: what the provider said of a login that was asked about again.
     pub session_checks: CounterBy<1>,
+}
+
+/// What becomes of the credentials for servers behind.
+#[derive(Debug, Clone)]
+pub struct UpstreamMetrics {
+    /// By `outcome`: what came back from an upstream's authorization server with a browser.
+    pub connections: CounterBy<1>,
+    /// By `outcome`.
+    pub renewals: CounterBy<1>,
+}
+
+impl Default for UpstreamMetrics {
+    /// Counts for nobody.
+    fn default() -> Self {
+        Self { connections: CounterBy::named(["outcome"]), renewals: CounterBy::named(["outcome"]) }
+    }
 }
 
 /// How often the signature of an access token was known already.
@@ -162,6 +179,11 @@ impl Default for Metrics {
                 ["outcome"],
             ),
         };
+        let help = "Connections to servers behind that people came back from";
+        let connections = by(&mut registry, "doorward_upstream_connections", help, ["outcome"]);
+        let help = "Renewals of access tokens for servers behind";
+        let renewals = by(&mut registry, "doorward_upstream_renewals", help, ["outcome"]);
+        let upstreams = UpstreamMetrics { connections, renewals };
         let token_cache = TokenCacheMetrics::default();
         let looked_up = "Verified access tokens found in the cache";
         registry.register("doorward_token_cache_hits", looked_up, token_cache.hits.clone());
@@ -183,7 +205,18 @@ impl Default for Metrics {
         let audit_lost = by(&mut registry, "doorward_audit_records_lost", help, ["reason"]);
         let config_reloads = by(&mut registry, "doorward_config_reloads", "Configurations read again", ["outcome"]);
         let registry = Mutex::new(registry);
-        Self { registry, routes, endpoints, sign_in, token_cache, connections, store, config_reloads, audit_lost }
+        Self {
+            registry,
+            routes,
+            endpoints,
+            sign_in,
+            upstreams,
+            token_cache,
+            connections,
+            store,
+            config_reloads,
+            audit_lost,
+        }
     }
 }
 
