@@ -91,6 +91,15 @@ pub struct UpstreamMetrics {
     pub renewals: CounterBy<1>,
 }
 
+impl UpstreamMetrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let help = "Connections to servers behind that people came back from";
+        let connections = by(registry, "doorward_upstream_connections", help, ["outcome"]);
+        let help = "Renewals of access tokens for servers behind";
+        Self { connections, renewals: by(registry, "doorward_upstream_renewals", help, ["outcome"]) }
+    }
+}
+
 impl Default for UpstreamMetrics {
     /// Counts for nobody.
     fn default() -> Self {
@@ -179,19 +188,11 @@ impl Default for Metrics {
                 ["outcome"],
             ),
         };
-        let help = "Connections to servers behind that people came back from";
-        let connections = by(&mut registry, "doorward_upstream_connections", help, ["outcome"]);
-        let help = "Renewals of access tokens for servers behind";
-        let renewals = by(&mut registry, "doorward_upstream_renewals", help, ["outcome"]);
-        let upstreams = UpstreamMetrics { connections, renewals };
         let token_cache = TokenCacheMetrics::default();
-        let looked_up = "Verified access tokens found in the cache";
-        registry.register("doorward_token_cache_hits", looked_up, token_cache.hits.clone());
-        registry.register(
-            "doorward_token_cache_misses",
-            "Access tokens whose signature was checked",
-            token_cache.misses.clone(),
-        );
+        let help = "Verified access tokens found in the cache";
+        registry.register("doorward_token_cache_hits", help, token_cache.hits.clone());
+        let help = "Access tokens whose signature was checked";
+        registry.register("doorward_token_cache_misses", help, token_cache.misses.clone());
         let connections = ConnectionMetrics {
             accepted: Counter::default(),
             refused: by(&mut registry, "doorward_connections_refused", "Connections turned away", ["reason"]),
@@ -204,6 +205,7 @@ impl Default for Metrics {
         let help = "Audit records of calls that were not written";
         let audit_lost = by(&mut registry, "doorward_audit_records_lost", help, ["reason"]);
         let config_reloads = by(&mut registry, "doorward_config_reloads", "Configurations read again", ["outcome"]);
+        let upstreams = UpstreamMetrics::registered(&mut registry);
         let registry = Mutex::new(registry);
         Self {
             registry,
