@@ -1,6 +1,7 @@
 //! Links to connect a server behind, as calls are answered with, and the person's own page.
 
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use super::{ADA, World, can_approve};
 use crate::consent_attacks::behind_with;
@@ -107,7 +108,7 @@ async fn press_step(world: &World, browser: &Browser, page: &Page, step: &str) -
 /// Behind a provider with pages and sessions of its own.
 async fn behind_workos(provider: &FakeWorkOs) -> World {
     let double = FakeUpstream::start().await;
-    let options = super::options(&double, &serde_json::json!({ "authMode": "user-oauth" }), "");
+    let options = super::options(&double, &json!({ "authMode": "user-oauth" }), "");
     let gateway = behind_with(provider, "", options).await;
     World { double, gateway }
 }
@@ -181,6 +182,37 @@ async fn another_account_is_chosen_after_the_provider_has_ended_the_present_one(
     let back = browser.get(&world.gateway.url("/oauth/consent")).await;
     assert_eq!(back.redirect(), link);
     assert!(browser.get(&link).await.text.contains("value=\"sign-in\""));
+}
+
+// PROX-1, SEC-2: from the answer of a call to a call that works, and the page of it to another person
+#[tokio::test]
+async fn a_call_that_is_answered_with_a_link_works_once_its_person_has_followed_it() {
+    let world = World::per_person().await;
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let page = world.consent(&client, &browser, "admin").await;
+    world.connect(&browser, &page).await;
+    let approved = client.decide(&browser, &page, "approve").await;
+    let tokens: Value = client.redeem(&approved.param("code").unwrap()).await.json().await.unwrap();
+    let token = tokens["access_token"].as_str().unwrap();
+    let account = world.gateway.url("/account");
+    let (csrf, id) = (browser.get(&account).await.field("csrf"), world.stored().await[0].id.to_string());
+    browser.post(&account, &[("csrf", &csrf), ("disconnect", &id)]).await;
+
+    let answer: Value = client.call("one", token).await.json().await.unwrap();
+    let data = &answer["error"]["data"];
+    assert_eq!((&answer["error"]["code"], &data["state"]), (&json!(-32042), &json!("authenticating")), "{answer}");
+    let link = data["authUrl"].as_str().expect("a link");
+    let other = signed_in(&world, "member").await;
+    assert_eq!(other.get(link).await.status, StatusCode::FORBIDDEN);
+    let leaving = world.press_link(&browser, &browser.get(link).await).await;
+    let done = browser.get(&world.allow(&browser, &leaving).await).await;
+    assert!(done.text.contains("is connected"), "{}", done.text);
+    let answer: Value = client.call("one", token).await.json().await.unwrap();
+    assert!(answer["result"].is_object(), "{answer}");
+    let seen = world.double.carried_out();
+    assert_eq!(seen.last().unwrap().account.as_deref(), Some("ada"));
+    assert!(seen.iter().all(|request| !format!("{:?}", request.headers).contains(token)), "ours stays here");
 }
 
 // REV-4
