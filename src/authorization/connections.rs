@@ -64,6 +64,8 @@ pub enum LinkView {
     SignIn,
     /// It is for another person.
     OtherPerson { person: Person, csrf: String },
+    /// It is for this person, who is no operator any more, and everyone shares the server.
+    NotOperator,
     /// It is for this person.
     Connect { person: Person, csrf: String },
     /// It has been used. `csrf` is that of the person's own page: they can go on without it.
@@ -226,6 +228,7 @@ impl AuthorizationServer {
             return Ok(LinkView::OtherPerson { person, csrf: csrf(PURPOSE) });
         }
         match self.standing(upstream, &person).await? {
+            Some(standing) if !standing.may_connect => Ok(LinkView::NotOperator),
             Some(standing) if self.upstreams.is_spent(ticket).await? => {
                 Ok(LinkView::Used { person, csrf: csrf(ACCOUNT), standing })
             }

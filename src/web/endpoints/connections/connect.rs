@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::super::{callback, consent};
 use super::trouble::{forged, link_is_over, no_cookie, no_such_server, refused};
 use super::{Link, connected, location, path, shown, with_cookie};
-use crate::authorization::{AccountError, AuthorizationServer, Begin, LinkView, Onward};
+use crate::authorization::{AccountError, AuthorizationServer, Begin, BeginError, LinkView, Onward};
 use crate::domain::{Person, SubjectId, TransactionId};
 use crate::oauth::params::Params;
 use crate::store::StoreError;
@@ -105,10 +105,8 @@ impl Link {
             }
             LinkView::Connect { person, csrf } => show(StatusCode::OK, ConnectStep::Connect, Some(&person), csrf),
             LinkView::Used { standing, .. } if standing.is_connected() => connected(&self.upstream, true),
-            LinkView::Used { person, csrf, standing } if standing.may_connect => {
-                show(StatusCode::GONE, ConnectStep::Used, Some(&person), csrf)
-            }
-            LinkView::Used { .. } => link_is_over(context),
+            LinkView::Used { person, csrf, .. } => show(StatusCode::GONE, ConnectStep::Used, Some(&person), csrf),
+            LinkView::NotOperator => refused(&BeginError::NotOperator, context, &self.upstream, None),
         })
     }
 
