@@ -63,6 +63,8 @@ struct Server {
     issued: Issued,
     /// Whose identity assertions it takes: issuer and address of the keys.
     asserting: HashMap<String, String>,
+    /// Where to look for what an origin publishes.
+    elsewhere: HashMap<String, String>,
     faults: HashMap<Endpoint, VecDeque<Fault>>,
     lasting: HashMap<Endpoint, Fault>,
     fetches: HashMap<Endpoint, usize>,
@@ -112,6 +114,7 @@ impl FakeUpstream {
             clients: Clients::default(),
             issued: Issued::default(),
             asserting: HashMap::new(),
+            elsewhere: HashMap::new(),
             faults: HashMap::new(),
             lasting: HashMap::new(),
             fetches: HashMap::new(),
@@ -181,6 +184,11 @@ impl FakeUpstream {
     /// A client that registered by hand and proves itself with the key of this JWK.
     pub fn add_client_with_key(&self, id: &str, redirect_uri: &str, jwk: Value) {
         self.server().clients.add_with_key(id, redirect_uri, jwk);
+    }
+
+    /// Looks for what `origin` publishes at another one.
+    pub fn look_for(&self, origin: &str, at: &str) {
+        self.server().elsewhere.insert(origin.to_owned(), at.to_owned());
     }
 
     /// Forgets every client: what they hold is `invalid_client` from now on.
@@ -372,7 +380,12 @@ impl Shared {
 
     /// JSON from somewhere else.
     async fn fetch(&self, url: &str) -> Option<Value> {
-        let answer = self.http.get(url).header("accept", "application/json").send().await.ok()?;
+        let moved = {
+            let server = self.server();
+            server.elsewhere.iter().find_map(|(origin, at)| Some(format!("{at}{}", url.strip_prefix(origin.as_str())?)))
+        };
+        let answer =
+            self.http.get(moved.as_deref().unwrap_or(url)).header("accept", "application/json").send().await.ok()?;
         if answer.status() != 200 {
             return None;
         }

@@ -6,7 +6,7 @@ use doorward::upstream::{TICKET_LIFE, Ticket, connect_link};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{World, can_approve, own_csrf};
+use super::{World, can_approve, has_token, own_csrf};
 use crate::fake_authkit::FakeAuthKit;
 use crate::fake_upstream::FakeUpstream;
 use crate::pages::check_page;
@@ -177,4 +177,28 @@ async fn the_gateway_says_what_it_is_at_the_servers_behind_to_anybody_who_asks()
     let world = World::per_person().await;
     let answer = http().get(world.gateway.url("/.well-known/oauth-client/one")).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+// EXT-6: where the authorization server reads documents, nobody registers anything.
+#[tokio::test]
+async fn a_server_that_reads_documents_knows_the_gateway_by_the_one_it_publishes() {
+    let double = FakeUpstream::start().await;
+    double.behave(|behaviour| behaviour.takes_documents = true);
+    let options = super::options(&double, &json!({ "authMode": "user-oauth" }), "");
+    let first = "https://gw.example.com";
+    let settings =
+        Box::new(move |settings: &mut doorward::runtime::Settings| settings.public_urls.insert(0, first.to_owned()));
+    let gateway = TestGateway::start_with(Options { settings, ..options }).await;
+    double.look_for(first, &gateway.origin);
+    let world = World { double, gateway };
+    let (client, browser) = (TestClient::register(&world.gateway).await, Browser::new());
+    let page = world.consent(&client, &browser, "member").await;
+    let back = world.connect(&browser, &page).await;
+    assert!(can_approve(&browser.get(back.redirect()).await));
+    let document = "https://gw.example.com/.well-known/oauth-client/one";
+    assert!(world.double.documents().iter().all(|url| url == document) && !world.double.documents().is_empty());
+    assert_eq!(world.double.registrations().len(), 0);
+    let redeemed = &world.double.token_requests()[0];
+    assert_eq!(redeemed.form["client_id"], document);
+    assert!(has_token(&world, "ada"));
 }
