@@ -167,7 +167,7 @@ impl Proxy {
 
     /// Where the caller can do something about it, if they can.
     async fn page(&self, guarded: &Guarded<'_>, obstacle: Obstacle) -> Option<Page> {
-        if !self.credentials.has_pages || obstacle == Obstacle::SignIn {
+        if !self.credentials.has_pages {
             return None;
         }
         if obstacle == Obstacle::Unshared {
@@ -208,6 +208,11 @@ fn bearer(credential: &Credential) -> Result<HeaderValue, ProxyError> {
         HeaderValue::from_str(&value).map_err(|_| unavailable("its token cannot stand in a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether the server takes the identity provider's word, and nobody connects it.
+fn is_asserted(upstream: &Upstream) -> bool {
+    matches!(upstream.mode, UpstreamMode::IdJag(_))
 }
 
 /// Whether a person can do something about it.

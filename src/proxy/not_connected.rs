@@ -18,10 +18,10 @@ pub enum Obstacle {
     NotConnected,
     /// They have, and it serves no longer.
     Ended(ConsentNeeded),
+    /// The identity provider vouches for the person once they have signed in again.
+    SignIn,
     /// No operator has connected it for everyone, or that serves no longer.
     Unshared,
-    /// It takes the provider's word for the person, and that is too old.
-    SignIn,
 }
 
 /// The answer, ready to be sent.
@@ -53,8 +53,8 @@ impl NotConnected {
         match self.obstacle {
             Obstacle::NotConnected => "not_connected",
             Obstacle::Ended(_) => "reconsent_required",
-            Obstacle::Unshared => "admin_connect_required",
             Obstacle::SignIn => "sign_in_required",
+            Obstacle::Unshared => "admin_connect_required",
         }
     }
 
@@ -76,10 +76,8 @@ impl std::fmt::Display for Obstacle {
         match self {
             Self::NotConnected => f.write_str("the person has not connected the server"),
             Self::Ended(reason) => write!(f, "the person must connect the server again: {}", reason.as_str()),
+            Self::SignIn => f.write_str("the person must sign in again"),
             Self::Unshared => f.write_str("an operator must connect the server"),
-            Self::SignIn => {
-                f.write_str("the person must sign in again: the identity provider's word for them is too old")
-            }
         }
     }
 }
@@ -103,13 +101,16 @@ fn headline(obstacle: Obstacle, upstream: &Upstream) -> String {
         Obstacle::Ended(ConsentNeeded::Scope) => {
             format!("{name} asks for more permissions than it was connected with.")
         }
+        Obstacle::SignIn => {
+            format!("{name} relies on your sign-in at your organisation, and that was too long ago.")
+        }
         Obstacle::Unshared => format!("{name} is not connected yet. One connection serves everyone."),
-        Obstacle::SignIn => format!("{name} goes by your sign-in, which was too long ago."),
     }
 }
 
 fn advice(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream) -> String {
     match (page, obstacle) {
+        (Some(page), Obstacle::SignIn) => format!("Open this link to sign in again, then try again: {}", page.url),
         (Some(page), _) => format!("Open this link to connect it, then try again: {}", page.url),
         (None, Obstacle::Unshared) => {
             format!("An administrator makes it with `doorward connections connect {}`.", upstream.id)

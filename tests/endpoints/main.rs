@@ -57,4 +57,5 @@ mod step_up;
 mod storage;
 mod token;
 mod uniform;
+mod upstream_assertions;
 mod upstream_tls;
