@@ -60,8 +60,10 @@ pub struct OwnConnection {
 /// What a link for a person shows to whoever opens it. Any number of visits changes nothing.
 #[derive(Debug)]
 pub enum LinkView {
-    /// Nobody is signed in.
+    /// Nobody is signed in, or too long ago for a server that relies on it.
     SignIn,
+    /// There is nothing left to do.
+    SignedIn,
     /// It is for another person.
     OtherPerson { person: Person, csrf: String },
     /// It is for this person, who is no operator any more, and everyone shares the server.
@@ -226,6 +228,10 @@ impl AuthorizationServer {
         let csrf = |purpose| self.derivation.csrf(purpose, owner, &login.subject, self.now());
         if login.subject != *subject {
             return Ok(LinkView::OtherPerson { person, csrf: csrf(PURPOSE) });
+        }
+        if matches!(upstream.mode, UpstreamMode::IdJag(_)) {
+            let too_old = self.upstreams.wants_sign_in(upstream, subject, Some(ticket.given_at())).await?;
+            return Ok(if too_old { LinkView::SignIn } else { LinkView::SignedIn });
         }
         match self.standing(upstream, &person).await? {
             Some(standing) if !standing.may_connect => Ok(LinkView::NotOperator),

@@ -247,6 +247,60 @@ async fn somebody_whose_sign_in_is_too_long_ago_is_told_where_to_sign_in_again()
     assert_eq!(world.server.requests().len(), 1, "nothing is sent without a credential");
 }
 
+// EXT-6
+#[tokio::test]
+async fn the_link_leads_through_a_sign_in_back_to_the_application() {
+    let world = World::new().await;
+    world.person("ada", false);
+    let browser = Browser::new();
+    let mut ada = world.connect(&browser).await;
+    world.gateway.clock.advance(HOUR);
+    ada.refresh().await;
+    let link = ada.link().await;
+    // The browser is signed in at the gateway all along: what counts is the sign-in at the provider.
+    let page = browser.get(&link).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("Sign in again for"), "{}", page.text);
+    let step = [("ticket", page.field("ticket")), ("step", "sign-in".to_owned())];
+    let step: Vec<(&str, &str)> = step.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let submit = world.gateway.url("/auth/connections/one/connect");
+    let left = browser.post(&submit, &step).await;
+    let provider = browser.get(left.redirect()).await;
+    let back = browser.get(provider.redirect()).await;
+    let done = browser.get(back.redirect()).await;
+    assert!(done.text.contains("You are signed in"), "{}", done.text);
+    assert!(ada.whoami().await.contains("ada"));
+    assert_eq!(world.sign_in.granted("authorization_code"), 2);
+    // The link does nothing more, and nobody connects what wants no connecting.
+    assert!(browser.get(&link).await.text.contains("You are signed in"));
+    let connect: Vec<(&str, &str)> =
+        step.iter().map(|(name, value)| (*name, if *name == "step" { "connect" } else { *value })).collect();
+    assert!(browser.post(&submit, &connect).await.status.is_client_error());
+}
+
+// EXT-6, SEC-5
+#[tokio::test]
+async fn a_link_for_one_person_signs_nobody_else_in() {
+    let world = World::new().await;
+    let mut ada = world.connected("ada", false).await;
+    world.person("bob", false);
+    let bob = Browser::new();
+    world.connect(&bob).await;
+    world.gateway.clock.advance(HOUR);
+    ada.refresh().await;
+    let link = ada.link().await;
+    assert_eq!(bob.get(&link).await.status, StatusCode::FORBIDDEN);
+    // Somebody who is not signed in yet turns out to be another person.
+    let stranger = Browser::new();
+    let page = stranger.get(&link).await;
+    let submit = world.gateway.url("/auth/connections/one/connect");
+    let left = stranger.post(&submit, &[("ticket", &page.field("ticket")), ("step", "sign-in")]).await;
+    let provider = stranger.get(left.redirect()).await;
+    let back = stranger.get(provider.redirect()).await;
+    assert_eq!(stranger.get(back.redirect()).await.status, StatusCode::FORBIDDEN);
+    ada.link().await;
+}
+
 // EXT-6, REV-3
 #[tokio::test]
 async fn a_grant_that_was_taken_back_gets_nothing_more() {

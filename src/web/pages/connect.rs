@@ -12,6 +12,8 @@ pub enum ConnectStep {
     Connect,
     /// The link is for somebody, and nobody is signed in: `sign-in`, with the provider of that name.
     SignIn { provider: String },
+    /// The server relies on a sign-in that is too long ago: `sign-in`, with the provider of that name.
+    SignInAgain { provider: String },
     /// The link is for somebody else than who is signed in: `switch`.
     OtherPerson,
     /// The link has been used. It is for whoever is signed in, who can go on without it: `connect`.
@@ -47,6 +49,8 @@ pub struct ConnectedPage {
     pub connection: ConnectionShown,
     /// It was connected before, by a page that is shown again.
     pub already: bool,
+    /// It relies on the person's sign-in, and that is all.
+    pub by_sign_in: bool,
 }
 
 impl ConnectedPage {

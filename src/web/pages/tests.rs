@@ -126,9 +126,11 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("account-start", AccountStartPage { action: "/account".into(), provider: text.into() }.render()),
         ("connect", connect(text, ConnectStep::Connect).render()),
         ("connect-sign-in", connect(text, ConnectStep::SignIn { provider: text.into() }).render()),
+        ("connect-sign-in-again", connect(text, ConnectStep::SignInAgain { provider: text.into() }).render()),
         ("connect-other-person", connect(text, ConnectStep::OtherPerson).render()),
         ("connect-used", connect(text, ConnectStep::Used).render()),
-        ("connected", ConnectedPage { connection: connection(text), already: false }.render()),
+        ("connected", ConnectedPage { connection: connection(text), already: false, by_sign_in: false }.render()),
+        ("signed-in-again", ConnectedPage { connection: connection(text), already: false, by_sign_in: true }.render()),
         ("landing", LandingPage { name: text.into(), routes: vec![route] }.render()),
     ]
 }
@@ -357,6 +359,7 @@ fn a_link_to_connect_says_who_connects_what_and_offers_one_way_on() {
     for (step, button, text) in [
         (ConnectStep::Connect, "connect", "never get that access themselves"),
         (ConnectStep::SignIn { provider: "WorkOS".into() }, "sign-in", "Sign in with WorkOS"),
+        (ConnectStep::SignInAgain { provider: "Okta".into() }, "sign-in", "your sign-in with Okta"),
         (ConnectStep::OtherPerson, "switch", "for another person than the one who is signed in"),
         (ConnectStep::Used, "connect", "It works once"),
     ] {
@@ -423,7 +426,7 @@ fn samples() -> Vec<(&'static str, String)> {
         ("consent-connect", consent_with(false, ConnectionState::Missing, true)),
         ("consent-connected", consent_with(true, ConnectionState::Connected, false)),
         ("connect", connect("Linear", ConnectStep::Connect).render()),
-        ("connected", ConnectedPage { connection: connection("Linear"), already: false }.render()),
+        ("connected", ConnectedPage { connection: connection("Linear"), already: false, by_sign_in: false }.render()),
         ("consent-doubtful", doubtful.render()),
         (
             "interstitial",

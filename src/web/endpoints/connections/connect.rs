@@ -8,8 +8,9 @@ use axum::response::Response;
 
 use super::super::{callback, consent};
 use super::trouble::{forged, link_is_over, no_cookie, no_such_server, refused};
-use super::{Link, connected, location, path, shown, with_cookie};
+use super::{Link, connected, location, path, shown, signed_in, with_cookie};
 use crate::authorization::{AccountError, AuthorizationServer, Begin, BeginError, LinkView, Onward};
+use crate::config::model::UpstreamMode;
 use crate::domain::{Person, SubjectId, TransactionId};
 use crate::oauth::params::Params;
 use crate::store::StoreError;
@@ -97,9 +98,15 @@ impl Link {
         };
         Ok(match server.view_link(&self.upstream, &self.ticket, subject, cookie.known.as_ref()).await? {
             LinkView::SignIn => {
-                let step = ConnectStep::SignIn { provider: server.identity.display_name().to_owned() };
+                let provider = server.identity.display_name().to_owned();
+                let step = if matches!(self.upstream.mode, UpstreamMode::IdJag(_)) {
+                    ConnectStep::SignInAgain { provider }
+                } else {
+                    ConnectStep::SignIn { provider }
+                };
                 with_cookie(context, cookie, show(StatusCode::OK, step, None, String::new()))
             }
+            LinkView::SignedIn => signed_in(&self.upstream),
             LinkView::OtherPerson { person, csrf } => {
                 show(StatusCode::FORBIDDEN, ConnectStep::OtherPerson, Some(&person), csrf)
             }

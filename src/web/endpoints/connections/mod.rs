@@ -88,7 +88,14 @@ fn why_again(reason: ConsentNeeded) -> &'static str {
 /// The page that says that it is done, `already` when that was before.
 fn connected(upstream: &Upstream, already: bool) -> Response {
     let connection = ConnectionShown { state: ConnectionState::Connected, ..shown(upstream) };
-    respond::page(StatusCode::OK, ConnectedPage { connection, already }.render(), pages::NO_FORM)
+    respond::page(StatusCode::OK, ConnectedPage { connection, already, by_sign_in: false }.render(), pages::NO_FORM)
+}
+
+/// The same for a server that relies on the person's sign-in.
+fn signed_in(upstream: &Upstream) -> Response {
+    let connection = ConnectionShown { state: ConnectionState::Connected, ..shown(upstream) };
+    let page = ConnectedPage { connection, already: false, by_sign_in: true };
+    respond::page(StatusCode::OK, page.render(), pages::NO_FORM)
 }
 
 /// Gives a browser that has none the cookie that ties what follows to it.
