@@ -210,11 +210,6 @@ fn bearer(credential: &Credential) -> Result<HeaderValue, ProxyError> {
     Ok(value)
 }
 
-/// Whether the server takes the identity provider's word, and nobody connects it.
-fn is_asserted(upstream: &Upstream) -> bool {
-    matches!(upstream.mode, UpstreamMode::IdJag(_))
-}
-
 /// Whether a person can do something about it.
 fn can_be_connected(error: &CredentialError) -> bool {
     use CredentialError::{NeedsConsent, NotConnected, OperatorMustConnect};
