@@ -215,6 +215,25 @@ async fn one_browser_has_so_many_ways_open_and_the_newest_of_them_work() {
     assert_eq!(browser.get(&last).await.redirect(), page.url);
 }
 
+// LIM-1, LIM-2: leaving for a server makes the gateway ask it
+#[tokio::test]
+async fn leaving_for_servers_is_counted_by_address_as_signing_in_is() {
+    let world = World::with("user-oauth", r#""limits": { "authorizationsPerMinute": 3 }"#).await;
+    world.gateway.clock.stop();
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let page = world.consent(&client, &browser, VICTIM).await;
+    let presses = [world.press(&browser, &page).await, world.press(&browser, &page).await];
+    assert!(presses.iter().all(|press| press.status == StatusCode::SEE_OTHER));
+    let refused = world.press(&browser, &page).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    check_page(&refused);
+    assert!(refused.headers.contains_key("retry-after"));
+    // Whoever is on the way comes back all the same.
+    let back = world.allow(&browser, &presses[1]).await;
+    assert_eq!(browser.get(&back).await.redirect(), page.url);
+}
+
 // SEC-4: nothing of a credential is in what anybody gets to see
 #[tokio::test]
 async fn no_page_shows_a_token_a_code_a_verifier_or_a_secret() {

@@ -21,7 +21,8 @@ const OPERATORS: &str = r#""operators": { "emails": ["ada@example.com"] }"#;
 fn operator_link(gateway: &TestGateway) -> String {
     let sealer = Sealer::new(&[KeyMaterial::new([7; 32])]).unwrap();
     let ticket = Ticket::new("one", None, TICKET_LIFE, &SystemRandom, gateway.clock.now());
-    connect_link(&gateway.origin, "/", "one", &ticket.seal(&sealer, &SystemRandom))
+    let base_path = &gateway.assembly.settings.base_path;
+    connect_link(&gateway.origin, base_path, "one", &ticket.seal(&sealer, &SystemRandom))
 }
 
 // PROX-1
@@ -149,6 +150,30 @@ async fn in_direct_mode_the_link_of_an_operator_works_and_no_other() {
         let answer = browser.post(&world.at("connect"), &fields).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn with_a_base_path_the_pages_and_the_way_back_hang_below_it() {
+    let double = FakeUpstream::start().await;
+    let options = super::options(&double, &json!({ "authMode": "shared-oauth" }), "");
+    let settings = Box::new(|settings: &mut doorward::runtime::Settings| settings.base_path = "/__zuplo/".to_owned());
+    let gateway = TestGateway::start_with(Options { settings, ..options }).await;
+    let (link, browser) = (operator_link(&gateway), Browser::new());
+    let connect = gateway.url("/__zuplo/auth/connections/one/connect");
+    assert!(link.starts_with(&connect), "{link}");
+    let page = browser.get(&link).await;
+    assert!(page.text.contains("action=\"/__zuplo/auth/connections/one/connect\""), "{}", page.text);
+    let ticket = page.field("ticket");
+    let leaving = browser.post(&connect, &[("ticket", &ticket), ("step", "connect")]).await;
+    let back = browser.get(leaving.redirect()).await;
+    assert!(
+        back.redirect().starts_with(&gateway.url("/__zuplo/auth/connections/one/callback?")),
+        "{}",
+        back.redirect()
+    );
+    assert!(browser.get(back.redirect()).await.text.contains("is connected"));
+    let above = browser.get(&link.replace("/__zuplo/", "/")).await;
+    assert_eq!(above.status, StatusCode::NOT_FOUND);
 }
 
 // CORS-1, DISC-21
