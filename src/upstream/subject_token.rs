@@ -83,7 +83,7 @@ impl Upstreams {
         subject: &SubjectId,
         since: Option<UnixTime>,
     ) -> Result<bool, StoreError> {
-        if !matches!(upstream.mode, UpstreamMode::IdJag(_)) {
+        if !matches!(upstream.mode, UpstreamMode::IdJag(_)) || !self.has_id_tokens() {
             return Ok(false);
         }
         let serves = |record: &SubjectToken| {
@@ -94,6 +94,11 @@ impl Upstreams {
         Ok(!self.store.subject_token(subject).await?.as_ref().is_some_and(serves))
     }
 
+    /// The development login, for one, has none.
+    fn has_id_tokens(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.id_tokens().is_some())
+    }
+
     /// The ID token of a person, renewed if it has ended. `refused`: the generation that the provider has just refused.
     pub(super) async fn subject_token(
         self: &Arc<Self>,
@@ -102,6 +107,10 @@ impl Upstreams {
     ) -> Result<AtHand, CredentialError> {
         let sign_in =
             || CredentialError::NeedsConsent(refused.map_or(ConsentNeeded::Expired, |_| ConsentNeeded::Refused));
+        if !self.has_id_tokens() {
+            let cause = "the sign-in of this gateway leaves no ID token to exchange";
+            return Err(CredentialError::WrongClient(cause.to_owned()));
+        }
         let looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..looks {
             let now = self.clock.now();

@@ -301,6 +301,37 @@ async fn a_link_for_one_person_signs_nobody_else_in() {
     ada.link().await;
 }
 
+// EXT-6
+#[tokio::test]
+async fn the_development_login_has_nothing_to_exchange_and_nobody_is_sent_round() {
+    let login = json!({ "clientId": "$env(UNSET_CLIENT_ID)", "clientSecret": "$env(UNSET_CLIENT_SECRET)" });
+    let policies = json!({ "policies": [{
+        "name": "login",
+        "policyType": "mcp-oauth-inbound",
+        "handler": { "export": "McpOAuthInboundPolicy", "options": {
+            "oidc": { "issuer": "https://login.example.com/" }, "browserLogin": login,
+        } },
+    }] });
+    let client = json!({ "method": "client_secret_post", "clientId": "gateway", "clientSecret": "secret" });
+    let token_url = "https://login.example.com/token";
+    let id_jag = json!({
+        "idp": { "tokenUrl": token_url, "clientAuth": client },
+        "resourceAs": { "tokenUrl": token_url, "audience": "https://login.example.com", "clientAuth": client },
+    });
+    let options = Options {
+        policies: Some(policies.to_string()),
+        credentials: vec![("one", json!({ "authMode": "id-jag", "idJag": id_jag }))],
+        ..Options::default()
+    };
+    let gateway = TestGateway::start_with(options).await;
+    let client = TestClient::register(&gateway).await;
+    let tokens = client.connect("one").await;
+    let ada = Connected { client, tokens };
+    let (status, answer) = ada.call().await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY, "{answer}");
+    assert!(answer.to_string().contains("its operator must mend that"), "{answer}");
+}
+
 // EXT-6, REV-3
 #[tokio::test]
 async fn a_grant_that_was_taken_back_gets_nothing_more() {
