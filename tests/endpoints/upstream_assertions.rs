@@ -149,7 +149,7 @@ impl Connected<'_> {
         let (_, answer) = self.call().await;
         let error = &answer["error"];
         assert_eq!(error["code"], -32042, "{answer}");
-        assert_eq!(error["data"]["state"], "authenticating", "{answer}");
+        assert_eq!(error["data"]["state"], "reconsent_required", "{answer}");
         assert_eq!(error["data"]["upstreamServerId"], "one");
         error["data"]["authUrl"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
