@@ -20,8 +20,10 @@ use crate::store::StoreError;
 
 /// How often a gateway looks whether another one has renewed a token.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// A claim older than this is abandoned: longer than a renewal can take.
+/// A claim older than this is abandoned: longer than a renewal can take until the next refresh token is saved.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the provider may take for it, whatever `remoteTimeoutMs` allows a login.
+const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a failing provider is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 /// The same after an answer that may have been lost: providers that allow for it do so for a short time.
@@ -155,7 +157,9 @@ impl Upstreams {
         let Some(refresh_token) = held.refresh_token.as_deref().map(SecretString::from) else {
             return self.end_renewal(&claimed, &"there is no refresh token").await;
         };
-        let renewal = match provider.renew(&refresh_token, self.clock.now()).await {
+        let asking = tokio::time::timeout(DEADLINE, provider.renew(&refresh_token, self.clock.now()));
+        let late = || RenewalError::Unavailable { cause: "no answer in time".to_owned(), answer_may_be_lost: true };
+        let renewal = match asking.await.unwrap_or_else(|_| Err(late())) {
             Ok(renewal) => renewal,
             Err(error @ (RenewalError::Refused | RenewalError::Over(_))) => {
                 return self.end_renewal(&claimed, &error).await;
