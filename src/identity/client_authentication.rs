@@ -83,8 +83,9 @@ impl ClientProof<'_> {
     }
 }
 
-/// RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
+/// RFC 6749 §2.3.1: both halves are form-encoded before they are joined. A blank is written in the form that servers
+/// understand as well that take the halves for parts of a URL.
 fn basic(client_id: &str, secret: &str) -> String {
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(secret))))
 }

@@ -187,8 +187,10 @@ fn fits(text: &str) -> bool {
 }
 
 /// The best method that the server offers. The gateway can keep a secret, so it asks for one where it may (OAuth 2.1 §2.4).
+/// In the body, which servers agree on: of those that take a header, some want an id in the body beside it, and not all
+/// decode it alike.
 fn auth_method(offered: &[String]) -> &'static str {
-    ["client_secret_basic", "client_secret_post", "none"]
+    ["client_secret_post", "client_secret_basic", "none"]
         .into_iter()
         .find(|method| offered.iter().any(|offer| offer == method))
         .unwrap_or("client_secret_basic")
@@ -196,5 +198,6 @@ fn auth_method(offered: &[String]) -> &'static str {
 
 /// How a secret is sent that the configuration does not say it of.
 fn secret_way(offered: &[String]) -> SecretWay {
-    if auth_method(offered) == "client_secret_post" { SecretWay::Post } else { SecretWay::Basic }
+    let offers = |method: &str| offered.iter().any(|offer| offer == method);
+    if offers("client_secret_post") && !offers("client_secret_basic") { SecretWay::Post } else { SecretWay::Basic }
 }

@@ -313,7 +313,7 @@ async fn the_secret_is_sent_in_the_way_that_is_configured_or_offered(
     let (headers, form) = bench.fake.token_requests().remove(0);
     if basic {
         // RFC 6749 §2.3.1: both halves are form-encoded first.
-        let sent = base64("doorward%3Agateway:a+secret%2Fwith%2Bsigns%25");
+        let sent = base64("doorward%3Agateway:a%20secret%2Fwith%2Bsigns%25");
         assert_eq!(headers["authorization"], format!("Basic {sent}"));
         assert!(!form.contains_key("client_secret"));
     } else {

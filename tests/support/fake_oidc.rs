@@ -322,7 +322,10 @@ impl Provider {
             && form.get("client_id").map(String::as_str) == Some(likeness.client_id);
         let basic = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
         let in_header = basic.and_then(|text| STANDARD.decode(text).ok()).is_some_and(|pair| {
-            let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let encoded = |text: &str| {
+                let encoded = url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                encoded.replace('+', "%20")
+            };
             pair == format!("{}:{}", encoded(likeness.client_id), encoded(CLIENT_SECRET)).into_bytes()
         });
         (in_body, in_header) == (likeness.secret_in_body, !likeness.secret_in_body)

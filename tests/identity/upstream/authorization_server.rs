@@ -266,6 +266,7 @@ async fn an_endpoint_that_is_down_for_the_first_request_keeps_nobody_from_the_me
 #[rstest]
 #[case(Some(&["client_secret_basic", "none"][..]), "client_secret_basic")]
 #[case(Some(&["none", "client_secret_post"][..]), "client_secret_post")]
+#[case(Some(&["client_secret_basic", "client_secret_post", "none"][..]), "client_secret_post")]
 #[case(Some(&["none"][..]), "none")]
 #[case(None, "client_secret_basic")]
 #[tokio::test]
