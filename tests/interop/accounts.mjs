@@ -12,11 +12,11 @@ export function accountPage(action, fields = {}) {
 <button name="account" value="">Cancel</button></form>`;
 }
 
-/** Answers every GET with `seen()`; POST /revoke?account=NAME calls `revoke`. Gives where. */
+/** Answers every GET with `seen()`; POST /revoke-account?account=NAME calls `revoke`. Gives where. */
 export async function control(seen, revoke) {
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://control');
-    if (request.method === 'POST' && url.pathname === '/revoke') await revoke(url.searchParams.get('account'));
+    if (request.method === 'POST' && url.pathname === '/revoke-account') await revoke(url.searchParams.get('account'));
     response.setHeader('content-type', 'application/json').end(JSON.stringify(seen()));
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

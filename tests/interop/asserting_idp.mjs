@@ -1,13 +1,15 @@
 // A provider that gives out identity assertions (ID-JAG) by token exchange, to one client and for one person who signed
 // in there. Prints one JSON line {url, idToken, clientId, clientSecret} and serves until stdin closes.
 //
-//   node asserting_idp.mjs CLIENT_ID
+//   node asserting_idp.mjs CLIENT_ID [any]
 //
-// CLIENT_ID is what the gateway calls that client.
+// CLIENT_ID is what the assertions call that client. With `any`, it takes the ID tokens of every provider on this machine
+// instead of its own, and asserts whoever they name.
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 
-const [clientIdAtGateway] = process.argv.slice(2);
+const [clientIdThere, any] = process.argv.slice(2);
 const client = { id: 'wiki-at-the-provider', secret: 'the wiki and its secret' };
 const idToken = 'an ID token, as far as anybody but this provider can tell';
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -23,18 +25,26 @@ const expected = {
   grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
   requested_token_type: 'urn:ietf:params:oauth:token-type:id-jag',
   subject_token_type: 'urn:ietf:params:oauth:token-type:id_token',
-  subject_token: idToken,
+  ...(!any && { subject_token: idToken }),
   client_id: client.id,
   client_secret: client.secret,
 };
 
-function exchange(form) {
+/** `sub` of an ID token; the claims of one that is not our own are read after its provider's keys have proven it. */
+async function subjectOf(token) {
+  if (!any) return 'u-1';
+  const { iss } = decodeJwt(token);
+  if (new URL(iss).hostname !== '127.0.0.1') throw new Error(`not on this machine: ${iss}`);
+  return (await jwtVerify(token, createRemoteJWKSet(new URL(`${iss}/jwks`)), { issuer: iss })).payload.sub;
+}
+
+async function exchange(form) {
   for (const [name, value] of Object.entries(expected)) {
     if (form.get(name) !== value) return [400, { error: 'invalid_request', error_description: `not expected: ${name}` }];
   }
   const iat = Math.floor(Date.now() / 1000);
   const claims = {
-    iss: url, sub: 'u-1', aud: form.get('audience'), resource: form.get('resource'), client_id: clientIdAtGateway,
+    iss: url, sub: await subjectOf(form.get('subject_token')), aud: form.get('audience'), resource: form.get('resource'), client_id: clientIdThere,
     jti: randomUUID(), iat, exp: iat + 300, email: 'ada@example.com', email_verified: true,
     ...(form.has('scope') && { scope: form.get('scope') }),
   };
@@ -51,7 +61,7 @@ const server = createServer(async (request, response) => {
     'GET /jwks': () => [200, jwks],
     'POST /token': () => exchange(new URLSearchParams(body)),
   };
-  const [status, answer] = answers[`${request.method} ${request.url}`]?.() ?? [404, {}];
+  const [status, answer] = await answers[`${request.method} ${request.url}`]?.() ?? [404, {}];
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
 });
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,8 +1,9 @@
 // Two people use a server that wants OAuth through the gateway, with the official TypeScript clients and in Chromium.
 // `own`: each connects an account of their own on the consent page, and again when the server took it back.
 // `shared`: the first of them, an operator, connects one account that both use.
+// `asserted`: one person, whom the gateway vouches for; there is nothing to connect.
 //
-//   node upstream_people.mjs own|shared MCP_URL v1|v2 CONTROL WAIT FOLDER
+//   node upstream_people.mjs own|shared|asserted MCP_URL v1|v2 CONTROL WAIT FOLDER
 //
 // CONTROL is the server's (accounts.mjs), WAIT the seconds after which its access tokens have expired, FOLDER takes
 // pictures. Exit 0 when every step held.
@@ -127,7 +128,7 @@ async function ownAccounts(applications) {
   check(before.refreshed >= 2 && before.refusedRefreshes === 0, `the gateway refreshed for each, and never twice with a token: ${JSON.stringify(before)}`);
   check(before.authorizations === 2, 'nobody had to sign in there again');
 
-  await seen('/revoke?account=augusta', 'POST');
+  await seen('/revoke-account?account=augusta', 'POST');
   const again = await whoamiByWayOf(ada, async (url) => {
     await bob.person.visit(url);
     check((await seen()).authorizations === 2, 'the link does nothing for somebody else');
@@ -149,7 +150,7 @@ async function sharedAccount([operator, other]) {
   const after = await seen();
   check(after.authorizations === 1 && after.refusedRefreshes === 0, `one connection: ${JSON.stringify(after)}`);
 
-  await seen('/revoke?account=augusta', 'POST');
+  await seen('/revoke-account?account=augusta', 'POST');
   const refused = await other.whoami().then((told) => new Error(`let through: ${JSON.stringify(told)}`), (error) => error);
   check(!refused.data?.elicitations?.length && /administrator/.test(refused.message), `an operator has to connect it again: ${refused.message}`);
   const again = await whoamiByWayOf(operator, async (url) => {
@@ -160,13 +161,23 @@ async function sharedAccount([operator, other]) {
   check(own(await other.whoami(), 'augusta'), 'for everyone');
 }
 
+async function assertedAccount([application]) {
+  await application.connect();
+  check(!application.visited.pressed.some(connects), `there is nothing to connect: ${application.visited.pressed}`);
+  check(own(await application.whoami(), 'ada'), 'the server knows the person who signed in at the gateway');
+  await sleep(Number(wait) * 1000);
+  check(own(await application.whoami(), 'ada'), 'and again by another assertion, once its token has expired');
+  const { assertions } = await seen();
+  check(assertions === 2, `one assertion for each token: ${assertions}`);
+}
+
 const browser = await launch();
 try {
   const open = (email, account) => Person.open(browser, { email, account, screenshots });
   const people = [await open('ada@example.com', 'augusta'), await open('bob@example.com', 'robert')];
   const applications = people.map((person) => new Application(person));
-  await (mode === 'own' ? ownAccounts : sharedAccount)(applications);
-  for (const { mcp } of applications) await mcp.close();
+  await { own: ownAccounts, shared: sharedAccount, asserted: assertedAccount }[mode](applications);
+  for (const { mcp } of applications) await mcp?.close();
   console.log(`PASS ${mode} ${version} told ${way} ${JSON.stringify(await seen())}`);
 } catch (error) {
   console.log(`FAIL ${mode} ${version}: ${error.stack ?? error}`);

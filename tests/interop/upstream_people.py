@@ -116,7 +116,7 @@ async def journey(url: str, control: str, wait: float, folder: str) -> None:
         check(counts["refreshed"] >= 2 and counts["refusedRefreshes"] == 0, f"refreshed for each: {counts}")
         check(counts["authorizations"] == 2, "nobody had to sign in there again")
 
-        await seen(control, "/revoke?account=augusta", "POST")
+        await seen(control, "/revoke-account?account=augusta", "POST")
         await connect_again(ada)
         await bob.sees_their_own()
 
