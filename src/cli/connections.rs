@@ -55,6 +55,10 @@ enum ConnectionsCommand {
     Delete {
         #[command(flatten)]
         which: Which,
+        /// Also forget what the gateway registered itself as at the server's authorization server, for one that does not
+        /// know it any more: the next person who connects makes it register anew
+        #[arg(long, requires = "upstream", conflicts_with_all = ["user", "shared", "connections"])]
+        registration: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -89,7 +93,7 @@ impl ConnectionsArgs {
                 let life = Duration::from_secs(minutes * 60);
                 connect(upstream, public_url, base_path, life, keys, store, out).await
             }
-            ConnectionsCommand::Delete { which, store } => delete(which, store, out).await,
+            ConnectionsCommand::Delete { which, registration, store } => delete(which, *registration, store, out).await,
         }
     }
 }
@@ -212,7 +216,7 @@ async fn connect(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn delete(which: &Which, args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+async fn delete(which: &Which, registration: bool, args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     if which.is_empty() {
         bail!("say which: --upstream, --user, --shared, or the ids of connections");
     }
@@ -230,8 +234,18 @@ async fn delete(which: &Which, args: &StoreArgs, out: &mut impl Write) -> anyhow
             deleted.push(connection.id.to_string());
         }
     }
+    let mut text = vec![format!("{} connections deleted\n", deleted.len())];
+    let mut answer = json!({ "deleted": deleted });
+    if let Some(upstream) = which.upstream.as_deref().filter(|_| registration) {
+        let forgotten = store.forget_upstream_registrations(upstream).await?;
+        if forgotten > 0 {
+            let record = AuditRecord::new("admin_upstream_registration_deleted", SystemClock.now());
+            acts.record(AuditRecord { reason: Some(upstream), ..record }).await;
+        }
+        text.push(format!("{forgotten} registrations deleted\n"));
+        answer["registrations"] = forgotten.into();
+    }
     acts.done().await;
-    let text = format!("{} connections deleted\n", deleted.len());
-    args.answer(out, &json!({ "deleted": deleted }), &text)?;
+    args.answer(out, &answer, &text.concat())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -282,4 +282,13 @@ impl Store {
         write!(self, |pool| sqlx::query(SQL).bind(id).execute(pool).await.map(drop))?;
         Ok(())
     }
+
+    /// Takes out every registration for an upstream. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_upstream_registrations(&self, upstream: &str) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM upstream_registrations WHERE upstream_id = $1";
+        Ok(write!(self, |pool| sqlx::query(SQL).bind(upstream).execute(pool).await.map(|done| done.rows_affected()))?)
+    }
 }

@@ -182,12 +182,15 @@ async fn in_store(folder: &Path, sql: &'static str) {
 async fn connections_are_listed_and_deleted_and_a_link_connects_a_shared_one() {
     const ROWS: &str = "INSERT INTO upstream_connections (id, upstream_id, subject_id, server, sealed, scope, \
          has_refresh_token, version, generation, connected_at, used_at, needs_consent) VALUES \
-         ('con_1', 'notes', 'usr_1', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, 1000, NULL), \
-         ('con_2', 'notes', 'usr_2', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, 1000, 'refused'), \
-         ('con_3', 'crm', NULL, 'https://crm.example/mcp', x'01', '', 0, 1, 1, 1000, 1000, NULL)";
+         ('con_1', 'notes', 'usr_1', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, unixepoch(), NULL), \
+         ('con_2', 'notes', 'usr_2', 'https://mcp.example/mcp', x'01', 'read', 1, 1, 1, 1000, unixepoch(), 'refused'), \
+         ('con_3', 'crm', NULL, 'https://crm.example/mcp', x'01', '', 0, 1, 1, 1000, unixepoch(), NULL)";
+    const REGISTRATIONS: &str = "INSERT INTO upstream_registrations (id, upstream_id, sealed, used_at) VALUES \
+         ('reg_1', 'notes', x'01', unixepoch()), ('reg_2', 'crm', x'01', unixepoch())";
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path()).await;
     in_store(folder.path(), ROWS).await;
+    in_store(folder.path(), REGISTRATIONS).await;
     let listed = answer(folder.path(), &["connections", "list"]);
     let ids = |listed: &Value| -> Vec<String> {
         listed.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
@@ -203,13 +206,17 @@ async fn connections_are_listed_and_deleted_and_a_link_connects_a_shared_one() {
     let deleted = answer(folder.path(), &["connections", "delete", "--upstream", "notes", "con_1", "con_3"]);
     assert_eq!(deleted, json!({ "deleted": ["con_1"] }));
     assert_eq!(ids(&answer(folder.path(), &["connections", "list"])), ["con_2", "con_3"]);
+    let forget = ["connections", "delete", "--upstream", "notes", "--registration"];
+    assert!(!doorward(folder.path(), &[&forget[..], &["con_2"]].concat()).status.success(), "all of it or nothing");
+    assert_eq!(answer(folder.path(), &forget), json!({ "deleted": ["con_2"], "registrations": 1 }));
+    assert_eq!(answer(folder.path(), &forget), json!({ "deleted": [], "registrations": 0 }));
 
     let args = ["connections", "connect", "crm", "--public-url", &process.url("")];
     let link = answer(folder.path(), &args);
     let link = link["link"].as_str().unwrap();
     assert!(link.starts_with(&process.url("/auth/connections/crm/connect?ticket=")), "{link}");
     let trail = answer(folder.path(), &["audit", "tail"]);
-    for event in ["admin_connection_deleted", "admin_connect_link_made"] {
+    for event in ["admin_connection_deleted", "admin_upstream_registration_deleted", "admin_connect_link_made"] {
         assert!(trail.as_array().unwrap().iter().any(|record| record["event"] == event), "{trail}");
     }
 }
