@@ -13,9 +13,6 @@ use crate::crypto::{base64url, sha256};
 /// How long before its end an access token is renewed; one of a short life later.
 const EARLY: Duration = Duration::from_secs(60);
 
-/// How soon a token that has just been renewed is renewed once more, if a server refuses that one too.
-const NOT_AGAIN: Duration = Duration::from_secs(2);
-
 text_id!(
     /// `con_…`; the same for one upstream and owner, whenever they connect.
     ConnectionId
@@ -166,7 +163,7 @@ impl Connection {
             version: self.version + 1,
             generation: self.generation + 1,
             claimed_at: None,
-            retry_at: now.plus(life.map_or(NOT_AGAIN, |life| NOT_AGAIN.min(life / 2))),
+            retry_at: UnixTime(0),
             needs_consent: None,
             ..self.clone()
         }
@@ -276,12 +273,6 @@ mod tests {
         assert_eq!((renewed.generation, renewed.version), (8, 3));
         assert_eq!((renewed.renew_at, renewed.expires_at), (Some(UnixTime(1490)), Some(UnixTime(1550))));
         assert_eq!(step(&renewed, Some(7), 950), CredentialStep::Usable);
-        assert_eq!(
-            step(&renewed, Some(8), 954),
-            CredentialStep::PutOff,
-            "a server that refuses all costs no token a call"
-        );
-        assert_eq!(step(&renewed, Some(8), 952), CredentialStep::Due);
         let short = connection().renewed(vec![1], true, life(20), UnixTime(950));
         assert_eq!(step(&short, None, 964), CredentialStep::Usable, "a short life is not spent on renewing");
         assert_eq!(step(&short, None, 965), CredentialStep::Due);
