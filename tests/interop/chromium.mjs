@@ -71,6 +71,15 @@ function request({ metadata, clientId, resource, redirectUri }) {
   return { authorize: authorize.href, state };
 }
 
+// For people to look at. A browser under load sometimes has none to give, which says nothing of the pages.
+async function picture(page, name) {
+  try {
+    await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
+  } catch (error) {
+    console.log(`${name}: no picture: ${error.message.split('\n')[0]}`);
+  }
+}
+
 // From the client's request to its redirect URI. `hop` is where that sends the browser on to.
 async function journey(context, { name, decision = 'approve', clicks = 1, hop, ...client }) {
   const { page, problems, blocked } = await watched(context);
@@ -96,7 +105,7 @@ async function journey(context, { name, decision = 'approve', clicks = 1, hop, .
   const { authorize, state } = request(client);
   await page.goto(authorize);
   for (let step = 1; arrivals.length === 0 && step <= 8; step += 1) {
-    await page.screenshot({ path: path.join(folder, `${name}-${step}.png`), fullPage: true });
+    await picture(page, `${name}-${step}`);
     const pressed = await button(page, decision);
     if (!pressed) throw new Error(`${name}: no button to press at ${new URL(page.url()).pathname}: ${await page.locator('body').innerText()}`);
     const words = (await pressed.textContent())?.trim();
@@ -165,7 +174,7 @@ async function framing(context, client, frames) {
 async function takingBack(context, origin) {
   const { page } = await watched(context);
   await page.goto(`${origin}/account`);
-  await page.screenshot({ path: path.join(folder, 'account.png'), fullPage: true });
+  await picture(page, 'account');
   if (!(await page.locator('body').innerText()).includes('cursor://anysphere.cursor-mcp')) throw new Error('account: Cursor is not shown');
   await page.getByRole('button', { name: 'Revoke all' }).click();
   await page.getByText('No application has access').waitFor();
