@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::operator::{Acts, SecretKeyArgs, StoreArgs, moment, table};
+use super::operator::{Acts, SecretKeyArgs, StoreArgs, moment, subjects, table};
 use crate::domain::connection::ConsentNeeded;
 use crate::domain::{Clock as _, Connection, ConnectionId, SubjectId, SystemClock, SystemRandom, UnixTime};
 use crate::store::{AuditRecord, Store};
@@ -104,19 +104,8 @@ impl Which {
     }
 
     async fn find(&self, store: &Store) -> anyhow::Result<Vec<Connection>> {
-        let people = match &self.user {
-            None => vec![None],
-            Some(email) if email.contains('@') => {
-                let people = store.people_with_email(email).await?;
-                if people.is_empty() {
-                    bail!("nobody with the address {email} has signed in here");
-                }
-                people.into_iter().map(|person| Some(person.id)).collect()
-            }
-            Some(id) => vec![Some(SubjectId::new(id))],
-        };
         let mut found = Vec::new();
-        for person in &people {
+        for person in subjects(self.user.as_deref(), store).await? {
             found.extend(all(store, person.as_ref()).await?);
         }
         found.retain(|connection| self.fits(connection));

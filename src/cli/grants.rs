@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::operator::{Acts, StoreArgs, moment, table};
+use super::operator::{Acts, StoreArgs, moment, subjects, table};
 use crate::domain::{ClientId, Clock as _, GrantId, SubjectId, SystemClock, UnixTime};
 use crate::store::{AuditRecord, GrantFilter, ListedGrant, RevocationReason, Store};
 
@@ -88,26 +88,11 @@ impl Which {
             live_at,
         };
         let mut found = Vec::new();
-        for subject in self.subjects(store).await? {
+        for subject in subjects(self.user.as_deref(), store).await? {
             found.extend(all_grants(store, &GrantFilter { subject, ..filter.clone() }).await?);
         }
         found.retain(|grant| self.grants.is_empty() || self.grants.contains(&grant.id));
         Ok(found)
-    }
-
-    /// The people that are meant; one `None` for all.
-    async fn subjects(&self, store: &Store) -> anyhow::Result<Vec<Option<SubjectId>>> {
-        match &self.user {
-            None => Ok(vec![None]),
-            Some(email) if email.contains('@') => {
-                let people = store.people_with_email(email).await?;
-                if people.is_empty() {
-                    bail!("nobody with the address {email} has signed in here");
-                }
-                Ok(people.into_iter().map(|person| Some(person.id)).collect())
-            }
-            Some(id) => Ok(vec![Some(SubjectId::new(id))]),
-        }
     }
 }
 

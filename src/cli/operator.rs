@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::process;
 use crate::crypto::Sealer;
-use crate::domain::SystemRandom;
 use crate::domain::random::random_id;
+use crate::domain::{SubjectId, SystemRandom};
 use crate::store::{AuditRecord, Store};
 
 /// Where `doorward dev` keeps its store, below the project folder.
@@ -131,6 +131,24 @@ impl SecretKeyArgs {
         }
         let keys = process::secret_keys(&self.secret_key, &files)?;
         Sealer::new(&keys).context("give the gateway's --secret-key or --secret-key-file")
+    }
+}
+
+/// The people that `--user` means, by an e-mail address or an id; one `None` for all.
+///
+/// # Errors
+/// When nobody has the address, or the store is away.
+pub async fn subjects(user: Option<&str>, store: &Store) -> anyhow::Result<Vec<Option<SubjectId>>> {
+    match user {
+        None => Ok(vec![None]),
+        Some(email) if email.contains('@') => {
+            let people = store.people_with_email(email).await?;
+            if people.is_empty() {
+                bail!("nobody with the address {email} has signed in here");
+            }
+            Ok(people.into_iter().map(|person| Some(person.id)).collect())
+        }
+        Some(id) => Ok(vec![Some(SubjectId::new(id))]),
     }
 }
 

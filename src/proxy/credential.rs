@@ -27,7 +27,7 @@ use crate::mcp;
 use crate::mcp::elicitation::{Asked, Page, Reply};
 use crate::oauth::bearer::BearerError;
 use crate::oauth::challenge::UpstreamChallenge;
-use crate::upstream::{Caller, Credential, CredentialError, Upstreams};
+use crate::upstream::{Credential, CredentialError, Upstreams};
 
 /// How long a call waits for a person who is on their way to connect the server: less than clients wait for an answer.
 const CONNECTING: Duration = Duration::from_secs(20);
@@ -124,9 +124,7 @@ impl Proxy {
         guarded: &Guarded<'_>,
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
-        let caller =
-            Caller { subject: guarded.token.subject(), grant: guarded.token.of_grant().map(|token| &token.grant) };
-        self.credentials.upstreams.credential(guarded.upstream, caller, refused).await
+        self.credentials.upstreams.credential(guarded.upstream, guarded.token.subject(), refused).await
     }
 
     /// Whether connecting the server again would bring a scope that it has just asked for.

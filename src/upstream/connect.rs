@@ -17,7 +17,7 @@ use super::discovery::{Discovered, DiscoveryError};
 use super::registration::RegistrationError;
 use super::token_request::{TokenAnswer, TokenGrant, TokenRequestError};
 use super::{Held, Upstreams, wanted};
-use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth};
+use crate::config::model::{Upstream, UpstreamOAuth};
 use crate::crypto::Secret;
 use crate::domain::connection::{Connection, ConnectionId, union};
 use crate::domain::random::random_id;
@@ -142,7 +142,7 @@ impl Upstreams {
     /// # Errors
     /// [`ConnectError`].
     pub async fn start(&self, upstream: &Arc<Upstream>, start: Start<'_>) -> Result<Url, ConnectError> {
-        let (UpstreamMode::PerPerson(options) | UpstreamMode::Shared(options)) = &upstream.mode else {
+        let Some(options) = upstream.mode.oauth() else {
             return Err(ConnectError::SetUp("it wants no connecting".to_owned()));
         };
         let discovered = self.discovered(upstream).await?;

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::{Upstreams, connects, consent_needed, is_for};
 use crate::config::model::{Upstream, UpstreamMode};
+use crate::domain::SubjectId;
 use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, covers, union};
-use crate::domain::{GrantId, SubjectId};
 use crate::oauth::challenge::scopes;
 use crate::store::StoreError;
 
@@ -23,14 +23,6 @@ const USE_NOTED_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What may be kept of scopes that calls lacked, in bytes.
 const LONGEST_SCOPE: usize = 2048;
-
-/// Who calls.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    pub subject: &'a SubjectId,
-    /// Absent in direct mode.
-    pub grant: Option<&'a GrantId>,
-}
 
 /// What a call shows the upstream.
 #[derive(Debug, Clone)]
@@ -61,7 +53,7 @@ pub enum CredentialError {
 }
 
 impl Upstreams {
-    /// The credential for a call of `caller`. `refused`: the one that the upstream has just answered 401 to; then
+    /// The credential for a call of `subject`. `refused`: the one that the upstream has just answered 401 to; then
     /// another one is got, once.
     ///
     /// # Errors
@@ -69,12 +61,12 @@ impl Upstreams {
     pub async fn credential(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
-        caller: Caller<'_>,
+        subject: &SubjectId,
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
-        let found = match connects(upstream, caller.subject) {
+        let found = match connects(upstream, subject) {
             Some((_, owner)) => self.connected(upstream, &ConnectionId::of(&upstream.id, &owner), refused).await,
-            None => self.asserted(upstream, caller.subject, refused).await,
+            None => self.asserted(upstream, subject, refused).await,
         };
         match (&upstream.mode, found) {
             (UpstreamMode::Shared(_), Err(CredentialError::NotConnected | CredentialError::NeedsConsent(_))) => {
@@ -95,7 +87,7 @@ impl Upstreams {
             let now = self.clock.now();
             let connection = self.store.connection(id).await?.filter(|connection| is_for(connection, upstream));
             let connection = connection.ok_or(CredentialError::NotConnected)?;
-            if let Some(reason) = oauth(upstream).and_then(|options| consent_needed(&connection, options, now)) {
+            if let Some(reason) = upstream.mode.oauth().and_then(|options| consent_needed(&connection, options, now)) {
                 return Err(CredentialError::NeedsConsent(reason));
             }
             match connection.next_step(refused.map(|refused| refused.generation), PATIENCE, now) {
@@ -174,12 +166,5 @@ impl Upstreams {
         let (event, owner) = ("mcp_auth_upstream_consent_needed", connection.owner.subject());
         self.audit(event, &connection.upstream, owner, Some(reason.as_str())).await;
         Ok(true)
-    }
-}
-
-fn oauth(upstream: &Upstream) -> Option<&crate::config::model::UpstreamOAuth> {
-    match &upstream.mode {
-        UpstreamMode::PerPerson(options) | UpstreamMode::Shared(options) => Some(options),
-        UpstreamMode::IdJag(_) => None,
     }
 }

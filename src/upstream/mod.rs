@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use connect::{ConnectError, ConnectFailure, Connected, ReturnTo, Returned, Start};
-pub use credential::{Caller, Credential, CredentialError};
+pub use credential::{Credential, CredentialError};
 pub use ticket::{TICKET_LIFE, Ticket};
 
 use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth, UpstreamRegistration};

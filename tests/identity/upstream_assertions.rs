@@ -15,7 +15,7 @@ use doorward::identity::IdentityProvider;
 use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::store::Store;
 use doorward::telemetry::metrics::UpstreamMetrics;
-use doorward::upstream::{Caller, ConnectionStatus, Credential, CredentialError, UpstreamParts, Upstreams};
+use doorward::upstream::{ConnectionStatus, Credential, CredentialError, UpstreamParts, Upstreams};
 use futures_util::future::join_all;
 use rstest::rstest;
 use secrecy::ExposeSecret as _;
@@ -184,7 +184,7 @@ async fn credential(
     subject: &SubjectId,
     refused: Option<&Credential>,
 ) -> Result<Credential, CredentialError> {
-    upstreams.credential(upstream, Caller { subject, grant: None }, refused).await
+    upstreams.credential(upstream, subject, refused).await
 }
 
 fn sign_in_needed(found: &Result<Credential, CredentialError>) -> Option<ConsentNeeded> {

@@ -13,8 +13,8 @@ use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::store::Store;
 use doorward::telemetry::metrics::UpstreamMetrics;
 use doorward::upstream::{
-    Caller, ConnectError, ConnectFailure, Connected, ConnectionStatus, Credential, CredentialError, ReturnTo, Returned,
-    Start, UpstreamParts, Upstreams,
+    ConnectError, ConnectFailure, Connected, ConnectionStatus, Credential, CredentialError, ReturnTo, Returned, Start,
+    UpstreamParts, Upstreams,
 };
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -200,7 +200,7 @@ async fn credential(
     refused: Option<&Credential>,
 ) -> Result<Credential, CredentialError> {
     let subject = subject(person);
-    upstreams.credential(upstream, Caller { subject: &subject, grant: None }, refused).await
+    upstreams.credential(upstream, &subject, refused).await
 }
 
 fn consent_needed(found: &Result<Credential, CredentialError>) -> Option<ConsentNeeded> {
