@@ -14,15 +14,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::revocation_record;
 use crate::crypto::Sealer;
 use crate::domain::login_session::{LoginSession, LoginSessionId, SyncStep};
-use crate::domain::{Clock, Person, Random, UnixTime};
+use crate::domain::{Clock, Person, Random, UnixTime, claim};
 use crate::identity::{IdentityProvider, Login, LoginError, ProviderSessions, RenewalError};
 use crate::keys::{REMEMBERED, Revocations};
 use crate::store::{NewLoginSession, RevocationReason, Store, StoreError};
 use crate::telemetry::audit;
 use crate::telemetry::metrics::SignInMetrics;
 
-/// How often a gateway looks whether another one has its answer.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a failing provider is left alone, in seconds.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -80,15 +78,14 @@ impl LoginSessions {
     pub async fn check(&self, id: &LoginSessionId) -> Result<(), SessionError> {
         let Some(interval) = self.identity.sessions().map(ProviderSessions::interval) else { return Ok(()) };
         let patience = self.patience();
-        let looks = patience.as_millis() / LOOK_AGAIN.as_millis();
-        for _ in 0..looks {
+        for _ in 0..claim::looks(patience) {
             let now = self.clock.now();
             let session = self.store.login_session(id).await?.ok_or(SessionError::Ended)?;
             match session.next_step(interval, patience, now) {
                 SyncStep::Ended => return Err(SessionError::Ended),
                 SyncStep::Recent => return Ok(()),
                 SyncStep::PutOff => return self.forgive(&session),
-                SyncStep::UnderWay => tokio::time::sleep(LOOK_AGAIN).await,
+                SyncStep::UnderWay => tokio::time::sleep(claim::LOOK_AGAIN).await,
                 SyncStep::Due => {
                     let claimed = session.claimed(now);
                     if self.store.change_login_session(session.version, &claimed).await? {

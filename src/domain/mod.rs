@@ -5,6 +5,7 @@
 //! arguments ([`Clock`], [`Random`]).
 
 pub mod browser;
+pub mod claim;
 pub mod client;
 pub mod code;
 pub mod connection;

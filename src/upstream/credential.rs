@@ -9,13 +9,11 @@ use secrecy::SecretString;
 
 use super::{Upstreams, connects, consent_needed, is_for};
 use crate::config::model::{Upstream, UpstreamMode};
-use crate::domain::SubjectId;
 use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, covers, union};
+use crate::domain::{SubjectId, claim};
 use crate::oauth::challenge::scopes;
 use crate::store::StoreError;
 
-/// How often a gateway looks whether another one has renewed a token.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A claim older than this is abandoned: longer than a renewal can take.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How often the use of a connection is written down.
@@ -82,8 +80,7 @@ impl Upstreams {
         id: &ConnectionId,
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
-        let looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
-        for _ in 0..looks {
+        for _ in 0..claim::looks(PATIENCE) {
             let now = self.clock.now();
             let connection = self.store.connection(id).await?.filter(|connection| is_for(connection, upstream));
             let connection = connection.ok_or(CredentialError::NotConnected)?;
@@ -100,7 +97,7 @@ impl Upstreams {
                 CredentialStep::PutOff => {
                     return Err(CredentialError::Unavailable("it failed a moment ago".to_owned()));
                 }
-                CredentialStep::UnderWay => tokio::time::sleep(LOOK_AGAIN).await,
+                CredentialStep::UnderWay => tokio::time::sleep(claim::LOOK_AGAIN).await,
                 CredentialStep::Due => {
                     let claimed = connection.claimed(now);
                     if !self.store.change_connection(connection.version, &claimed).await? {

@@ -14,12 +14,10 @@ use super::{CredentialError, Upstreams};
 use crate::config::model::{Upstream, UpstreamMode};
 use crate::domain::connection::ConsentNeeded;
 use crate::domain::subject_token::SubjectTokenStep;
-use crate::domain::{SubjectId, SubjectToken, UnixTime};
+use crate::domain::{SubjectId, SubjectToken, UnixTime, claim};
 use crate::identity::{IdTokens, Login, LoginError, RenewalError};
 use crate::store::StoreError;
 
-/// How often a gateway looks whether another one has renewed a token.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A claim older than this is abandoned: longer than a renewal can take until the next refresh token is saved.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the provider may take for it, whatever `remoteTimeoutMs` allows a login.
@@ -113,8 +111,7 @@ impl Upstreams {
             let cause = "the sign-in of this gateway leaves no ID token to exchange";
             return Err(CredentialError::WrongClient(cause.to_owned()));
         }
-        let looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
-        for _ in 0..looks {
+        for _ in 0..claim::looks(PATIENCE) {
             let now = self.clock.now();
             let record = self.store.subject_token(subject).await?.ok_or_else(sign_in)?;
             match record.next_step(refused, PATIENCE, now) {
@@ -126,7 +123,7 @@ impl Upstreams {
                 SubjectTokenStep::PutOff => {
                     return Err(CredentialError::Unavailable("the identity provider failed a moment ago".to_owned()));
                 }
-                SubjectTokenStep::UnderWay => tokio::time::sleep(LOOK_AGAIN).await,
+                SubjectTokenStep::UnderWay => tokio::time::sleep(claim::LOOK_AGAIN).await,
                 SubjectTokenStep::Due => {
                     let claimed = record.claimed(now);
                     if self.store.change_subject_token(record.version, &claimed).await?
