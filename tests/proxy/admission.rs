@@ -234,7 +234,7 @@ async fn raw(world: &World, request: &[u8], answers: usize) -> String {
             }
         }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+    let _ = tokio::time::timeout(Duration::from_mins(1), read).await;
     String::from_utf8_lossy(&text).into_owned()
 }
 

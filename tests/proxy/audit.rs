@@ -92,7 +92,7 @@ async fn a_client_that_goes_away_does_not_hide_its_call() {
     }
     call.abort();
     let mut found = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..6_000 {
         found = records(&world).await;
         if !found.is_empty() {
             break;

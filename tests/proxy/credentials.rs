@@ -273,7 +273,7 @@ async fn nothing_else_makes_a_call_be_sent_again(#[case] fault: Fault, #[case] e
 #[tokio::test]
 async fn a_call_that_is_late_is_not_made_again() {
     let fake = FakeUpstream::start().await;
-    let handler = json!({ "firstByteTimeoutMs": 300 });
+    let handler = json!({ "firstByteTimeoutMs": 3000 });
     let world = World::with_policies(&fake.mcp_url(), &handler, &[per_person()]).await;
     connect(&world, &fake, person("usr_1"), "ada").await;
     let before = fake.fetches(Endpoint::Mcp);

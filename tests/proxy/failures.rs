@@ -80,15 +80,10 @@ async fn an_upstream_that_never_finishes_tls_gives_502_within_the_connect_timeou
 // PROX-8
 #[tokio::test]
 async fn an_upstream_that_is_late_gives_504() {
-    let upstream = Upstream::start(|_| async {
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        answer(200, "{}")
-    })
-    .await;
+    let upstream = Upstream::start(|_| async { std::future::pending().await }).await;
     let world = World::with(&upstream.url(), &json!({ "firstByteTimeoutMs": 300 }), &json!({})).await;
-    let started = Instant::now();
-    assert_eq!(failure(world.post("{}").send().await.unwrap()).await.0, 504);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    let answered = tokio::time::timeout(Duration::from_mins(1), world.post("{}").send()).await.expect("in time");
+    assert_eq!(failure(answered.unwrap()).await.0, 504);
 }
 
 // PROX-9

@@ -13,7 +13,7 @@ use crate::upstream::{Upstream, json as answer};
 use crate::world::World;
 
 /// Longer than anything here takes; who waits for it has found a hang.
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_mins(2);
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
 /// A server of bytes, and how many requests it has read.

@@ -19,7 +19,7 @@ fn value(world: &World, sample: &str) -> u64 {
 
 /// Waits for the end of an answer to be noticed on the gateway's side.
 async fn becomes(world: &World, sample: &str, expected: u64) {
-    for _ in 0..500 {
+    for _ in 0..6_000 {
         if value(world, sample) == expected {
             return;
         }

@@ -161,7 +161,7 @@ async fn calls_share_one_connection_of_http2_and_one_that_is_given_up_leaves_it_
     futures_util::join!(post(), post(), post());
     drop(stream);
     let sender = streams.lock().unwrap().pop().unwrap();
-    tokio::time::timeout(Duration::from_secs(10), sender.closed()).await.expect("the upstream learns of it");
+    tokio::time::timeout(Duration::from_mins(1), sender.closed()).await.expect("the upstream learns of it");
     post().await;
     let seen = upstream.seen();
     assert_eq!(seen.len(), 6);

@@ -26,7 +26,7 @@ async fn read_until(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> St
             }
         }
     };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), reading).await;
+    let _ = tokio::time::timeout(std::time::Duration::from_mins(1), reading).await;
     String::from_utf8_lossy(&heard).into_owned()
 }
 
