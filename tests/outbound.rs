@@ -140,7 +140,7 @@ async fn json_types_up_to_five_kibibytes_are_taken_cimd_2(#[case] content_type: 
 
 #[tokio::test]
 async fn a_slow_host_runs_into_the_deadline_cimd_2() {
-    let host = Host::start(Reply { delay: Duration::from_secs(3), ..good() });
+    let host = Host::start(Reply { delay: Duration::from_hours(1), ..good() });
     let rules = FetchRules { deadline: Duration::from_secs(1), ..FetchRules::new(Purpose::Cimd) };
     let error = host.outbound().fetch(&Url::parse(DOCUMENT_URL).unwrap(), &rules).await.unwrap_err();
     assert_eq!(error, FetchError::Timeout(1));

@@ -414,7 +414,7 @@ async fn disconnecting_revokes_what_the_upstream_gave() {
     world.connect("ada").await;
     let refresh_tokens = world.double.refresh_tokens("ada");
     assert!(world.upstreams.disconnect("notes", &world.owner("ada"), Some(&subject("ada"))).await.unwrap());
-    for _ in 0..100 {
+    for _ in 0..2_400 {
         if !world.double.revoked().is_empty() {
             break;
         }

@@ -222,7 +222,7 @@ impl FakeUpstream {
     pub async fn wait_for_held(&self, count: usize) {
         let mut held = self.shared.held.subscribe();
         let waiting = held.wait_for(|now| *now >= count);
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a request to hold").unwrap();
+        tokio::time::timeout(Duration::from_mins(2), waiting).await.expect("a request to hold").unwrap();
     }
 
     /// Lets go what is held.
