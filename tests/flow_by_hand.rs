@@ -38,11 +38,11 @@ impl Gateway {
             .spawn()
             .expect("the binary starts");
         let gateway = Self(child);
-        let ready = (0..300).any(|_| {
+        let ready = (0..1_200).any(|_| {
             pause();
             is_ready(port)
         });
-        assert!(ready, "the gateway was not ready within 30 seconds");
+        assert!(ready, "the gateway was not ready within two minutes");
         gateway
     }
 }

@@ -66,7 +66,7 @@ async fn a_crash_between_any_two_steps_of_the_journey_loses_nothing() {
     process.crash().await;
     // Revocation survives as well: the new process has read it from the store.
     let mut status = 0;
-    for _ in 0..30 {
+    for _ in 0..2_400 {
         status = initialize(&process, next["access_token"].as_str().unwrap()).await.status().as_u16();
         if status == 401 {
             break;

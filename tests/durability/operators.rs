@@ -50,7 +50,7 @@ async fn published(process: &Process) -> Vec<String> {
 
 /// Looks until it is so; the gateway looks at its store twice a second.
 async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
-    for _ in 0..100 {
+    for _ in 0..2_400 {
         if look().await {
             return;
         }

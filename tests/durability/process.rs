@@ -52,7 +52,7 @@ impl Process {
 
     pub async fn wait(&mut self) {
         let http = http();
-        for _ in 0..200 {
+        for _ in 0..2_400 {
             if http.get(format!("{}/readyz", self.origin)).send().await.is_ok_and(|answer| answer.status() == 200) {
                 return;
             }

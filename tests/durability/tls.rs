@@ -64,7 +64,7 @@ async fn start(folder: tempfile::TempDir, root: &Certificate) -> Served {
 }
 
 async fn until(served: &Served, reached: impl AsyncFn() -> bool) {
-    for _ in 0..600 {
+    for _ in 0..2_400 {
         if reached().await {
             return;
         }

@@ -65,7 +65,7 @@ impl Gateway {
 
     async fn wait(&mut self) {
         let ready = format!("http://localhost:{}/readyz", self.port);
-        for _ in 0..400 {
+        for _ in 0..2_400 {
             if http().get(&ready).send().await.is_ok_and(|answer| answer.status() == 200) {
                 return;
             }

@@ -34,7 +34,7 @@ server=$!
 tries=0
 until "$1/pg_isready" -q -h 127.0.0.1 -p "$2"; do
     tries=$((tries + 1))
-    [ "$tries" -lt 150 ] && kill -0 "$server" || { cat server.log >&2; exit 1; }
+    [ "$tries" -lt 1200 ] && kill -0 "$server" || { cat server.log >&2; exit 1; }
     sleep 0.1
 done
 echo ready
