@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     async fn is_told(changes: &mut mpsc::Receiver<()>) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), changes.recv()).await.is_ok_and(|told| told.is_some())
+        tokio::time::timeout(Duration::from_mins(1), changes.recv()).await.is_ok_and(|told| told.is_some())
     }
 
     // OPS-6

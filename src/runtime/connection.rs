@@ -270,10 +270,11 @@ mod tests {
 
     use super::*;
 
+    /// On a clock that stands still but for what waits on it, wherever no socket of the system is in play.
     const SHORT: Duration = Duration::from_millis(20);
 
     // LIM-4
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_says_nothing_or_half_a_preface_is_dropped_in_time() {
         for said in [b"".as_slice(), b"PRI * HTTP/2.0"] {
             let (mut peer, ours) = duplex(64);
@@ -286,7 +287,7 @@ mod tests {
     }
 
     // LIM-4, STRM-2
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_connection_that_has_begun_may_be_quiet() {
         let (mut peer, ours) = duplex(64);
         peer.write_all(&[b'x'; PREFACE.len()]).await.unwrap();
@@ -369,7 +370,7 @@ mod tests {
     }
 
     // LIM-4, STRM-2
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_http2_connection_without_streams_is_closed_and_one_with_a_quiet_stream_is_not() {
         let (serving, ours, answers) = served(true);
         let (mut client, connection) =
@@ -391,7 +392,7 @@ mod tests {
     }
 
     // LIM-4
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_http1_connection_without_requests_is_closed_and_one_with_a_quiet_answer_is_not() {
         let (serving, mut ours, answers) = served(false);
         let (say, said) = mpsc::channel(1);

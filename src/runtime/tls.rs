@@ -181,7 +181,7 @@ mod tests {
         let following = tokio::spawn(Arc::clone(&certificate).follow(Duration::from_millis(1), shutdown.clone()));
         std::fs::remove_file(&link).unwrap();
         std::os::unix::fs::symlink(&versions[1], &link).unwrap();
-        for _ in 0..10_000 {
+        for _ in 0..60_000 {
             if in_force(&certificate) == *made[1].cert.der() {
                 break;
             }
