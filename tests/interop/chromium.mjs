@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { createHash, randomBytes } from 'node:crypto';
 import { chromium } from 'playwright-core';
 import { discover } from './obtain_token.mjs';
+import { picture } from './person.mjs';
 
 const [mcpUrl, folder] = process.argv.slice(2);
 const NEVER = /^\s*(cancel|deny|decline|reject|switch|logout|sign[ -]?out|use another account|connect)\b/i;
@@ -71,13 +72,9 @@ function request({ metadata, clientId, resource, redirectUri }) {
   return { authorize: authorize.href, state };
 }
 
-// For people to look at. A browser under load sometimes has none to give, which says nothing of the pages.
-async function picture(page, name) {
-  try {
-    await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
-  } catch (error) {
-    console.log(`${name}: no picture: ${error.message.split('\n')[0]}`);
-  }
+// Waits for something that comes at once but where the machine is busy.
+async function until(page, reached) {
+  for (let waited = 0; waited < 60_000 && !reached(); waited += 50) await page.waitForTimeout(50);
 }
 
 // From the client's request to its redirect URI. `hop` is where that sends the browser on to.
@@ -86,18 +83,23 @@ async function journey(context, { name, decision = 'approve', clicks = 1, hop, .
   const { metadata, redirectUri } = client;
   const arrivals = [];
   let hopped = !hop;
+  let shown = 0;
+  page.on('framenavigated', (frame) => { if (frame === page.mainFrame()) shown += 1; });
   const watch = (url) => {
     if (url?.startsWith(redirectUri)) arrivals.push(url);
     if (hop && url?.startsWith(hop)) hopped = true;
   };
   page.on('request', (sent) => watch(sent.url()));
-  // Holds the answer to an approval back, so that a second click comes before it.
+  // Holds the answer to an approval back until the second click has come.
   const approvals = [];
+  let bothCame;
+  const both = new Promise((came) => { bothCame = came; });
   if (clicks > 1) await page.route((url) => url.pathname.endsWith('/oauth/consent'), async (route) => {
     if (!route.request().postData()?.includes('decision=approve')) return route.fallback();
     const response = await route.fetch({ maxRedirects: 0 });
     approvals.push(response.headers().location);
-    await new Promise((later) => setTimeout(later, 500));
+    if (approvals.length === clicks) bothCame();
+    await both;
     // The second click has given the first one up.
     return route.fulfill({ response }).catch(() => {});
   });
@@ -105,27 +107,25 @@ async function journey(context, { name, decision = 'approve', clicks = 1, hop, .
   const { authorize, state } = request(client);
   await page.goto(authorize);
   for (let step = 1; arrivals.length === 0 && step <= 8; step += 1) {
-    await picture(page, `${name}-${step}`);
+    await picture(page, path.join(folder, `${name}-${step}.png`));
     const pressed = await button(page, decision);
     if (!pressed) throw new Error(`${name}: no button to press at ${new URL(page.url()).pathname}: ${await page.locator('body').innerText()}`);
     const words = (await pressed.textContent())?.trim();
     console.log(`${name} ${step}: ${await page.title()} → "${words}"`);
-    const before = page.url();
+    const before = shown;
     if (clicks === 2 && /^approve$/i.test(words)) {
       await pressed.scrollIntoViewIfNeeded();
       const { x, y, width, height } = await pressed.boundingBox();
       await page.mouse.dblclick(x + width / 2, y + height / 2, { delay: 60 });
     }
     else await pressed.click({ noWaitAfter: true });
-    for (let waited = 0; waited < 100 && arrivals.length === 0; waited += 1) {
-      await page.waitForTimeout(50);
-      if (page.url() !== before && waited > 4) break;
-    }
+    await until(page, () => arrivals.length > 0 || shown > before || blocked().length > 0);
+    if (arrivals.length === 0 && shown === before && blocked().length === 0) throw new Error(`${name}: nothing came of "${words}"`);
     await page.waitForLoadState('domcontentloaded').catch(() => {});
     if (blocked().length > 0) throw new Error(`${name}: stopped by a policy: ${blocked().join('; ')}`);
   }
   await page.waitForTimeout(300);
-  for (let waited = 0; waited < 40 && !hopped; waited += 1) await page.waitForTimeout(50);
+  await until(page, () => hopped || blocked().length > 0);
   if (blocked().length > 0) throw new Error(`${name}: stopped by a policy: ${blocked().join('; ')}`);
   await page.close();
   if (arrivals.length === 0) throw new Error(`${name}: the browser never went to ${redirectUri}: ${problems.join('; ')}`);
@@ -146,7 +146,7 @@ async function control(context, url) {
   const { page, blocked } = await watched(context);
   await page.goto(url);
   await page.getByRole('button').click({ noWaitAfter: true });
-  for (let waited = 0; waited < 100 && blocked().length === 0; waited += 1) await page.waitForTimeout(50);
+  await until(page, () => blocked().length > 0);
   if (blocked().length === 0) throw new Error('control: a policy blocked a form and nothing was seen of it');
   await page.close();
 }
@@ -161,11 +161,11 @@ async function framing(context, client, frames) {
   for (const framed of [consent, `${origin}/account`, `${origin}/oauth/logout`, `${origin}/oauth/authorize`]) {
     const before = problems.length;
     await page.goto(frames(framed));
-    for (let waited = 0; waited < 100 && problems.length === before; waited += 1) await page.waitForTimeout(50);
-    const refusals = problems.slice(before).filter((problem) => /frame-ancestors|x-frame-options/i.test(problem));
-    const inside = page.frames()[1];
-    if (refusals.length === 0 || !inside.url().startsWith('chrome-error:'))
-      throw new Error(`framing: ${framed} shows in a frame at ${inside?.url()}: ${problems.join('; ')}`);
+    const refusals = () => problems.slice(before).filter((problem) => /frame-ancestors|x-frame-options/i.test(problem));
+    const inside = () => page.frames()[1];
+    await until(page, () => refusals().length > 0 && inside()?.url().startsWith('chrome-error:'));
+    if (refusals().length === 0 || !inside()?.url().startsWith('chrome-error:'))
+      throw new Error(`framing: ${framed} shows in a frame at ${inside()?.url()}: ${problems.join('; ')}`);
   }
   await page.close();
 }
@@ -174,7 +174,7 @@ async function framing(context, client, frames) {
 async function takingBack(context, origin) {
   const { page } = await watched(context);
   await page.goto(`${origin}/account`);
-  await picture(page, 'account');
+  await picture(page, path.join(folder, 'account.png'));
   if (!(await page.locator('body').innerText()).includes('cursor://anysphere.cursor-mcp')) throw new Error('account: Cursor is not shown');
   await page.getByRole('button', { name: 'Revoke all' }).click();
   await page.getByText('No application has access').waitFor();

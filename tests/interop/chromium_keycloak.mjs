@@ -21,7 +21,7 @@ let page;
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
   const context = await browser.newContext();
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(120_000);
   page = await context.newPage();
   let arrived;
   await context.route((url) => url.href.startsWith(callback), (route) => {

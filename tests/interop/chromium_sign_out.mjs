@@ -7,13 +7,14 @@ const [origin] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
   const context = await browser.newContext({ javaScriptEnabled: false });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const ended = [];
   page.on('response', (response) => {
     const url = new URL(response.url());
     if (url.pathname === '/user_management/sessions/logout') ended.push([url.searchParams.get('session_id'), response.status()]);
   });
-  const shows = (text) => page.getByText(text).first().waitFor({ timeout: 10_000 });
+  const shows = (text) => page.getByText(text).first().waitFor();
   await page.goto(`${origin}/account`);
   await page.getByRole('button', { name: 'Sign in' }).click();
   // The emulator signs its first person in without a page.

@@ -27,7 +27,7 @@ const { positionals: [command, mcpUrl], values: { direct, record } } = parseArgs
 function suite(args, { env = {}, preload = [], onOutput = () => {} } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...preload, SUITE, ...args], { env: { ...process.env, ...env } });
-    const deadline = setTimeout(() => child.kill(), 120_000);
+    const deadline = setTimeout(() => child.kill(), 300_000);
     let text = '';
     const take = (chunk) => { text += chunk; onOutput(text); };
     child.stdout.on('data', take);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::process::{node, run};
 use crate::world::{Login, Setup, World};
 
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// STRM-12: a member sees and uses what is for members, described as the gateway says, and nothing else is there.
 #[rstest]

@@ -13,7 +13,7 @@ use crate::ports::free_port;
 use crate::process::{Running, node, run, scratch};
 use crate::world::{Behind, PAST_EXPIRY, World};
 
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_mins(10);
 const SECRET: &str = "a secret/with+signs%";
 /// The gateway, at Keycloak, once for each policy.
 const GENERIC: &str = "generic";
@@ -46,7 +46,7 @@ impl Keycloak {
             .args(["--http-host=127.0.0.1", &format!("--http-port={port}")])
             .arg(format!("--http-management-port={management}"));
         let mut server = Running::start("keycloak", folder, &mut command);
-        server.wait_longer(Duration::from_secs(180), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server.wait_longer(Duration::from_mins(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _server: server, url: format!("http://localhost:{port}") }
     }
 }

@@ -102,7 +102,7 @@ try {
   page.on('console', (line) => { if (line.type() === 'error') console.log(`console: ${line.text()}`); });
   await page.goto(origin);
   let title = '';
-  for (let step = 0; step < 200; step += 1) {
+  for (let step = 0; step < 1_200; step += 1) {
     title = await page.title().catch(() => '');
     if (/^(called|failed)/.test(title)) break;
     // The gateway's own pages: a person presses the button that goes on.

@@ -13,9 +13,17 @@ const NEVER = /^\s*(cancel|deny|decline|use another account|sign[ -]?out|disconn
 const FIRST = [/^\s*(re)?connect\b/i, /^\s*(approve|allow|authorize|continue|accept)\b/i];
 const POLICY = /content security policy|form-action/i;
 const STEPS = 12;
+/** Milliseconds that a page may take to come after a button was pressed: far longer than any does. */
+const PATIENCE = 60_000;
 
 export const launch = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+
+/** For people to look at. A browser under load sometimes has none to give, which says nothing of the pages. */
+export async function picture(page, path) {
+  await page.screenshot({ path, fullPage: true }).catch((error) =>
+    console.error(`no picture ${path}: ${error.message.split('\n')[0]}`));
+}
 
 export class Person {
   /** `email` is whom WorkOS or a double of it signs in; `account` is whose account at the upstream it is. */
@@ -29,6 +37,8 @@ export class Person {
     const page = await this.context.newPage();
     const [pages, pressed, problems] = [[], [], []];
     let arrived;
+    let shown = 0;
+    page.on('framenavigated', (frame) => { if (frame === page.mainFrame()) shown += 1; });
     page.on('request', (request) => { if (request.url().startsWith(until)) arrived ??= request.url(); });
     page.on('console', (message) => { if (POLICY.test(message.text())) problems.push(message.text()); });
     // Hints at the person on the way to the login: also where a redirect goes there, which a page's routes do not see.
@@ -43,13 +53,13 @@ export class Person {
       await page.goto(start).catch((error) => { if (!arrived) throw error; });
       for (let step = 0; !arrived && step < STEPS; step += 1) {
         pages.push({ url: page.url().split('?')[0], title: await page.title(), text: await page.locator('body').innerText() });
-        if (this.screenshots) await page.screenshot({ path: `${this.screenshots}/${this.account}-${this.taken += 1}.png`, fullPage: true });
+        if (this.screenshots) await picture(page, `${this.screenshots}/${this.account}-${this.taken += 1}.png`);
         const wanted = await this.#button(page);
         if (!wanted) break;
         pressed.push(wanted.words);
-        const before = page.url();
+        const before = shown;
         await wanted.element.click({ noWaitAfter: true });
-        for (let waited = 0; waited < 100 && !arrived && page.url() === before; waited += 1) await page.waitForTimeout(50);
+        for (let waited = 0; waited < PATIENCE && !arrived && shown === before; waited += 50) await page.waitForTimeout(50);
         await page.waitForLoadState('domcontentloaded').catch(() => {});
         if (problems.length > 0) throw new Error(`stopped by a policy: ${problems.join('; ')}`);
       }

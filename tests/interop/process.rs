@@ -9,6 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long a program may take to start: far longer than any does, on any machine.
+const START: Duration = Duration::from_mins(3);
+
 /// A running child; killed by its process id when dropped.
 pub struct Running {
     child: Child,
@@ -51,15 +54,15 @@ impl Running {
             // Goes on reading, so that the child never blocks on a full pipe.
             let _ = std::io::copy(&mut reader, &mut std::io::sink());
         });
-        match receiver.recv_timeout(Duration::from_secs(30)) {
+        match receiver.recv_timeout(START) {
             Ok(line) if !line.trim().is_empty() => (running, line.trim().to_owned()),
-            _ => panic!("{name} printed nothing in 30 s: {}", running.log_tail()),
+            _ => panic!("{name} printed nothing in {START:?}: {}", running.log_tail()),
         }
     }
 
-    /// Waits until `is_ready` holds; stops the test when the child ends first or 30 s pass.
+    /// Waits until `is_ready` holds; stops the test when the child ends first or does not come to it.
     pub fn wait_until(&mut self, is_ready: impl FnMut() -> bool) {
-        self.wait_longer(Duration::from_secs(30), is_ready);
+        self.wait_longer(START, is_ready);
     }
 
     /// The same with a limit of its own, for what starts slowly.
@@ -72,6 +75,12 @@ impl Running {
             assert!(Instant::now() < deadline, "{} is not ready after {limit:?}: {}", self.name, self.log_tail());
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits until the child has written these words. A gateway's log is written by a thread of its own.
+    pub fn wait_for_log(&mut self, words: &str) {
+        let log = self.log.clone();
+        self.wait_until(|| std::fs::read_to_string(&log).is_ok_and(|text| text.contains(words)));
     }
 
     /// What the child wrote.

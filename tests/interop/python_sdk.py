@@ -61,7 +61,7 @@ class Browser:
         robot = pathlib.Path(__file__).with_name("robot.mjs")
         done = await asyncio.to_thread(
             subprocess.run, [os.environ.get("NODE", "node"), str(robot), url],
-            stdout=subprocess.PIPE, text=True, timeout=60, check=True,
+            stdout=subprocess.PIPE, text=True, timeout=300, check=True,
         )
         self.callback = done.stdout.strip().splitlines()[-1]
 
@@ -143,7 +143,7 @@ def main() -> int:
     options = parser.parse_args()
     how = "cimd" if options.cimd else "dcr"
     try:
-        summary = asyncio.run(asyncio.wait_for(journey(options), timeout=120))
+        summary = asyncio.run(asyncio.wait_for(journey(options), timeout=500))
     except Exception:
         traceback.print_exc()
         print(f"FAIL python {how} {options.era}")

@@ -114,13 +114,13 @@ function send(url, { method, body, cookie, site, origin }) {
     headers['Content-Length'] = Buffer.byteLength(body);
   }
   return new Promise((resolve, reject) => {
-    const request = http.request(url, { method, headers, agent: false, timeout: 20_000 }, (response) => {
+    const request = http.request(url, { method, headers, agent: false, timeout: 60_000 }, (response) => {
       const chunks = [];
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks).toString() }));
       response.on('error', reject);
     });
-    request.on('timeout', () => request.destroy(new Error(`no answer from ${url.origin}${url.pathname} in 20 s`)));
+    request.on('timeout', () => request.destroy(new Error(`no answer from ${url.origin}${url.pathname} in a minute`)));
     request.on('error', reject);
     request.end(body);
   });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::process::{Running, node, node_path, python, python_program, run, run_to_end, scratch};
 use crate::world::{Dev, Login, PAST_EXPIRY, Setup, World, results};
 
-const LIMIT: Duration = Duration::from_mins(4);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// For suites that take a token once and keep it.
 fn with_token_life(seconds: u64) -> Setup {

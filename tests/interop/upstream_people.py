@@ -43,7 +43,7 @@ class Person:
     async def visit(self, url: str) -> dict:
         script = pathlib.Path(__file__).with_name("person.mjs")
         command = [os.environ.get("NODE", "node"), str(script), url, self.email, self.account, str(self.cookies)]
-        done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+        done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
         self.visited = json.loads(done.stdout.strip().splitlines()[-1])
         return self.visited
 
@@ -124,7 +124,7 @@ async def journey(url: str, control: str, wait: float, folder: str) -> None:
 def main() -> int:
     url, control, wait, folder = sys.argv[1:]
     try:
-        asyncio.run(asyncio.wait_for(journey(url, control, float(wait), folder), timeout=150))
+        asyncio.run(asyncio.wait_for(journey(url, control, float(wait), folder), timeout=500))
     except Exception:
         traceback.print_exc()
         print("FAIL python")

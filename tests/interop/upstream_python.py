@@ -78,7 +78,7 @@ async def step(key: str, to: int, ctx: Context) -> str:
     for reached in range(1, to + 1):
         event = seen.setdefault(f"{key} {reached}", asyncio.Event())
         await ctx.report_progress(reached, to, f"{reached} of {to}")
-        await asyncio.wait_for(event.wait(), 20)
+        await asyncio.wait_for(event.wait(), 120)
     return f"seen {to}"
 
 
@@ -94,7 +94,7 @@ async def hang(key: str, ctx: Context) -> str:
     """Tells its progress once and works on until it is cancelled, and remembers that (STRM-4)."""
     try:
         await ctx.report_progress(1, 2, "working")
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except asyncio.CancelledError:
         cancelled.add(key)
         raise
@@ -104,7 +104,7 @@ async def hang(key: str, ctx: Context) -> str:
 @server.tool()
 async def was_cancelled(key: str) -> bool:
     """Whether `hang` was cancelled; waits a while for it."""
-    for _ in range(200):
+    for _ in range(1_200):
         if key in cancelled:
             return True
         await asyncio.sleep(0.05)

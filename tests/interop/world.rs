@@ -176,18 +176,20 @@ impl World {
     }
 
     /// Checks that each gateway served calls and had a part in the sign-in.
-    pub fn assert_every_replica_served(&self) {
-        for gateway in &self.gateways {
-            let log = gateway.log();
-            assert!(log.contains("mcp_request_accepted") && log.contains("\"event\":\"mcp_auth_"), "{log}");
+    pub fn assert_every_replica_served(&mut self) {
+        for gateway in &mut self.gateways {
+            gateway.wait_for_log("mcp_request_accepted");
+            gateway.wait_for_log("\"event\":\"mcp_auth_");
         }
     }
 
     /// Checks that the gateway asked the provider again about the person, and understood its answer.
-    pub fn assert_provider_was_asked_again(&self) {
-        let log: String = self.gateways.iter().map(Running::log).collect();
-        assert!(log.contains("mcp_auth_session_confirmed"), "{log}");
-        assert!(!log.contains("mcp_auth_session_sync_failed"), "{log}");
+    pub fn assert_provider_was_asked_again(&mut self) {
+        for gateway in &mut self.gateways {
+            gateway.wait_for_log("mcp_auth_session_confirmed");
+            let log = gateway.log();
+            assert!(!log.contains("mcp_auth_session_sync_failed"), "{log}");
+        }
     }
 }
 
