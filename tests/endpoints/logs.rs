@@ -1,9 +1,11 @@
 //! What the log tells of sign-ins and decisions (OPS-3, IDP-6), and what it never tells (SEC-1).
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::fake_workos::{API_KEY, CLIENT_ID, FakeWorkOs};
@@ -35,6 +37,10 @@ impl<'a> MakeWriter<'a> for Log {
 
 impl Log {
     pub fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        // Beside one subscriber alone, whoever meets an event first decides for every thread whether it counts, and most
+        // threads here have no subscriber.
+        static BESIDE: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&BESIDE);
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
         (log, tracing::subscriber::set_default(subscriber))
