@@ -21,7 +21,7 @@ impl World {
             "policyType": "mcp-oauth-inbound",
             "handler": { "export": "McpOAuthInboundPolicy", "options": {
                 "oidc": { "issuer": provider.issuer() },
-                "browserLogin": { "clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET, "remoteTimeoutMs": 3000 },
+                "browserLogin": { "clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET, "remoteTimeoutMs": 60_000 },
             } },
         }] });
         let options = Options { policies: Some(policies.to_string()), ..Options::default() };

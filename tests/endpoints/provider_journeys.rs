@@ -380,7 +380,7 @@ impl World {
         let mut login = journey.options.clone();
         login["clientId"] = json!(journey.likeness.client_id);
         login["clientSecret"] = json!(CLIENT_SECRET);
-        login["browserLoginOverrides"] = json!({ "remoteTimeoutMs": 3000 });
+        login["browserLoginOverrides"] = json!({ "remoteTimeoutMs": 60_000 });
         let policy_type = format!("mcp-{}-oauth-inbound", journey.policy);
         let policies = json!({ "policies": [
             { "name": "login", "policyType": policy_type, "handler": { "options": login } },

@@ -15,7 +15,7 @@ use crate::support::flow::{REDIRECT, TestClient, oauth_error, post_form};
 use crate::support::gateway::{Options, TestGateway};
 
 /// Long enough for anything but a wait for ever.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_mins(2);
 
 /// An upstream that answers every request with one event, and keeps the stream open.
 async fn stream_upstream() -> String {

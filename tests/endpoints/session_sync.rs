@@ -62,7 +62,7 @@ async fn gateway(workos: &FakeWorkOs, options: &str, database_url: Option<String
     let policies = format!(
         r#"{{"policies": [{{"name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": {{"options": {{
             "clientId": "{CLIENT_ID}", "clientSecret": "{API_KEY}", "apiUrl": "{}",
-            "browserLoginOverrides": {{"remoteTimeoutMs": 1500}} {options} }} }} }}]}}"#,
+            "browserLoginOverrides": {{"remoteTimeoutMs": 30000}} {options} }} }} }}]}}"#,
         workos.base()
     );
     TestGateway::start_with(Options { policies: Some(policies), database_url, ..Options::default() }).await
@@ -224,7 +224,8 @@ async fn a_claim_left_by_a_dead_gateway_is_taken_over() {
     let session = world.session(&connected).await;
     let claimed = session.claimed(doorward::domain::Clock::now(&*world.gateway.clock));
     assert!(world.gateway.assembly.store.change_login_session(session.version, &claimed).await.unwrap());
-    world.gateway.clock.advance(60);
+    // Longer than anybody waits for WorkOS.
+    world.gateway.clock.advance(200);
     connected.refresh().await;
     assert_eq!(world.workos.refreshes(), 1);
 }

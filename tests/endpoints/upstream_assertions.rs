@@ -39,7 +39,7 @@ impl World {
             "policyType": "mcp-oauth-inbound",
             "handler": { "export": "McpOAuthInboundPolicy", "options": {
                 "oidc": { "issuer": sign_in.issuer() },
-                "browserLogin": { "clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET, "remoteTimeoutMs": 3000 },
+                "browserLogin": { "clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET, "remoteTimeoutMs": 60_000 },
             } },
         }] });
         let credential = json!({
