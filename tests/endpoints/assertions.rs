@@ -231,6 +231,7 @@ fn wrong_claims() -> Vec<(Value, &'static str)> {
 #[tokio::test]
 async fn an_assertion_with_one_wrong_claim_is_an_invalid_grant() {
     let world = World::new().await;
+    world.gateway.clock.stop();
     let now = world.gateway.clock.now().0;
     let fill = |value: &mut Value| {
         let Some(text) = value.as_str().map(|text| text.replace("ORIGIN", &world.gateway.origin)) else { return };
