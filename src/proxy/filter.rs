@@ -161,7 +161,8 @@ const DIGESTS: [HeaderName; 4] = [
 
 /// Asks for an answer that can be read, and takes out what a server may take for a header that was judged.
 fn prepare(headers: &mut HeaderMap) {
-    const JUDGED: [&str; 3] = [mirrored::METHOD, mirrored::NAME, mcp::PROTOCOL_VERSION];
+    const JUDGED: [&str; 5] =
+        [mirrored::METHOD, mirrored::NAME, mcp::PROTOCOL_VERSION, "content-type", "content-encoding"];
     let other: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {

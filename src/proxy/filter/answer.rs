@@ -81,8 +81,9 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
         name if name.starts_with("application/") && name.ends_with("+json") => MediaType::Json,
         _ => return None,
     };
-    let charsets = parts.filter_map(|part| part.strip_prefix("charset=").map(|name| name.trim_matches('"').to_owned()));
-    charsets.into_iter().all(|name| matches!(name.as_str(), "utf-8" | "utf8")).then_some(kind)
+    // Some readers find a charset in spellings that are none: `charset = utf-7`, `charset*=…`.
+    let mut charsets = parts.filter(|part| part.contains("charset"));
+    charsets.all(|part| matches!(part.replace('"', "").as_str(), "charset=utf-8" | "charset=utf8")).then_some(kind)
 }
 
 impl Filter {
