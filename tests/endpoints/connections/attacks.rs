@@ -104,6 +104,24 @@ async fn a_state_is_good_once_in_time_and_at_its_own_server() {
     assert_eq!(world.double.granted("authorization_code"), 2);
 }
 
+// RFC 9207 §2.4: the `iss` of an honest server must not be overlooked because a dishonest one brought in another
+#[tokio::test]
+async fn a_way_back_that_says_something_twice_is_not_read() {
+    let world = World::per_person().await;
+    world.double.behave(|behaviour| behaviour.no_issuer = true);
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let page = world.consent(&client, &browser, VICTIM).await;
+    let back = world.allow(&browser, &world.press(&browser, &page).await).await;
+    for twice in ["iss=https://one.example&iss=https://two.example", "code=x", "state=x", "error=x&error=y"] {
+        let refused = browser.get(&format!("{back}&{twice}")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{twice}");
+        check_page(&refused);
+    }
+    assert!(world.double.token_requests().is_empty() && world.stored().await.is_empty());
+    assert_eq!(browser.get(&back).await.redirect(), page.url, "and costs the person nothing");
+}
+
 // SEC-2: whose account it becomes was settled when the way began
 #[tokio::test]
 async fn somebody_who_signed_in_on_the_way_gets_nothing_and_loses_nothing() {

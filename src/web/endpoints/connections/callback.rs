@@ -28,19 +28,12 @@ pub async fn get(context: Context, Named(id): Named, headers: HeaderMap, RawQuer
     let login = cookie.known.as_ref().and_then(|known| known.login(context.gateway.clock.now()));
     let subject = login.map(|login| &login.subject);
     let params = Params::parse(&query.unwrap_or_default());
-    let get = |name| params.get(name).ok().flatten();
-    let finished = match (get("state"), &cookie.known) {
-        (Some(state), Some(known)) => {
-            let returned = Returned {
-                upstream: &id,
-                browser: &known.record().id,
-                subject,
-                state,
-                code: get("code"),
-                error: get("error"),
-                iss: get("iss"),
-            };
-            upstreams.finish(returned).await
+    // What says something twice has two readings: an `iss` that is overlooked is one that was not compared.
+    let told = ["state", "code", "error", "iss"].map(|name| params.get(name));
+    let finished = match (told, &cookie.known) {
+        ([Ok(Some(state)), Ok(code), Ok(error), Ok(iss)], Some(known)) => {
+            let browser = &known.record().id;
+            upstreams.finish(Returned { upstream: &id, browser, subject, state, code, error, iss }).await
         }
         _ => Err(ConnectFailure { error: ConnectError::Gone, return_to: None }),
     };
