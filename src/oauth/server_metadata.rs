@@ -1,8 +1,8 @@
 //! What other servers say of themselves: protected resource metadata (RFC 9728) and authorization server metadata
 //! (RFC 8414, OpenID Connect Discovery 1.0), found and read as MCP clients do (MCP authorization, 2025-11-25).
 //!
-//! Members of a wrong type, or of a length that makes no sense, count as absent; what must be there is asked for by whoever
-//! reads.
+//! Members of a wrong type, of a length that makes no sense, or with control characters in them count as absent; what must
+//! be there is asked for by whoever reads.
 
 use serde_json::Value;
 use url::Url;
@@ -79,13 +79,18 @@ impl ServerDocument {
 }
 
 fn text<'d>(document: &'d Value, name: &str) -> Option<&'d str> {
-    document.get(name)?.as_str().filter(|text| text.len() <= LONGEST_TEXT)
+    document.get(name)?.as_str().filter(|text| is_text(text))
+}
+
+/// Whether it may come to stand in an address, and in a line of the log.
+fn is_text(text: &str) -> bool {
+    text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control)
 }
 
 /// The texts of an array; `None` when there is no array.
 fn texts(document: &Value, name: &str) -> Option<Vec<String>> {
     let items = document.get(name)?.as_array()?.iter().filter_map(Value::as_str);
-    Some(items.filter(|text| text.len() <= LONGEST_TEXT).take(MOST_TEXTS).map(str::to_owned).collect())
+    Some(items.filter(|text| is_text(text)).take(MOST_TEXTS).map(str::to_owned).collect())
 }
 
 /// Where the metadata of the resource `server` may stand (RFC 9728 §3.1): with its path inserted, then at the root.
@@ -250,6 +255,18 @@ mod tests {
         });
         let read = ServerDocument::parse(document.to_string().as_bytes()).unwrap();
         assert_eq!((read.token_endpoint, read.auth_methods.unwrap().len()), (None, MOST_TEXTS));
+    }
+
+    // SEC-6
+    #[test]
+    fn no_member_brings_a_line_of_its_own_into_the_log() {
+        for text in ["https://as.example/\nINFO all is well", "https://as.example/\u{1b}[2J", "\u{85}", "\t"] {
+            let document = json!({ "issuer": text, "resource": text }).to_string();
+            assert!(ServerDocument::parse(document.as_bytes()).is_none(), "{text:?}");
+            assert!(ResourceDocument::parse(document.as_bytes()).is_none(), "{text:?}");
+            let document = json!({ "resource": "r", "authorization_servers": [text] }).to_string();
+            assert!(ResourceDocument::parse(document.as_bytes()).unwrap().authorization_servers.is_empty());
+        }
     }
 
     proptest::proptest! {
