@@ -65,14 +65,21 @@ fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{00AD}'
+            | '\u{034F}'
             | '\u{061C}'
-            | '\u{180E}'
+            | '\u{115F}'..='\u{1160}'
+            | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
             | '\u{200B}'..='\u{200F}'
             | '\u{202A}'..='\u{202E}'
             | '\u{2060}'..='\u{206F}'
+            | '\u{2800}'
+            | '\u{3164}'
             | '\u{FE00}'..='\u{FE0F}'
             | '\u{FEFF}'
+            | '\u{FFA0}'
             | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{1D173}'..='\u{1D17A}'
             | '\u{E0000}'..='\u{E0FFF}'
     )
 }
@@ -91,5 +98,7 @@ mod tests {
     #[test]
     fn cons_8_text_cannot_hide_or_turn_around_its_letters() {
         assert_eq!(plain("Claude\u{202E}edoC\u{200B} \n\t x\u{0007}y"), "ClaudeedoC x y");
+        // Letters that are drawn as nothing.
+        assert_eq!(plain("\u{3164}Cla\u{115F}ude\u{2800}\u{FFA0}\u{1160}"), "Claude");
     }
 }
