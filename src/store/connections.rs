@@ -98,9 +98,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn connect(&self, new: &Connection) -> Result<(), StoreError> {
+        // A fresh row counts on from the time, so that no number of an earlier one comes again.
         const SQL: &str = "INSERT INTO upstream_connections (id, upstream_id, subject_id, server, sealed, scope, \
              expires_at, renew_at, has_refresh_token, version, generation, connected_at, used_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10, $10) ON CONFLICT (id) DO UPDATE SET \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $10, $10) ON CONFLICT (id) DO UPDATE SET \
              server = excluded.server, sealed = excluded.sealed, scope = excluded.scope, missing_scope = '', \
              expires_at = excluded.expires_at, renew_at = excluded.renew_at, has_refresh_token = excluded.has_refresh_token, \
              version = upstream_connections.version + 1, generation = upstream_connections.generation + 1, \

@@ -22,7 +22,7 @@ fn connection(upstream: &str, owner: Owner) -> Connection {
         expires_at: Some(UnixTime(NOW.0 + 600)),
         renew_at: Some(UnixTime(NOW.0 + 540)),
         has_refresh_token: true,
-        version: 1,
+        version: NOW.0,
         generation: NOW.0,
         connected_at: NOW,
         used_at: NOW,
