@@ -138,13 +138,12 @@ async fn owner(store: &Store, connection: &Connection) -> anyhow::Result<String>
 }
 
 fn state(connection: &Connection, now: UnixTime) -> &'static str {
-    let expired = connection.expires_at.is_some_and(|expires_at| now >= expires_at);
     match connection.needs_consent {
         Some(ConsentNeeded::Refused) => "refused: connect again",
         Some(ConsentNeeded::Expired) => "expired: connect again",
         Some(ConsentNeeded::Scope) => "more scopes needed: connect again",
         None if !connection.missing_scope.is_empty() => "more scopes needed: connect again",
-        None if expired && !connection.has_refresh_token => "expired: connect again",
+        None if connection.consent_needed("", now).is_some() => "expired: connect again",
         None => "connected",
     }
 }

@@ -118,29 +118,57 @@ pub enum CredentialStep {
     UnderWay,
     /// It has expired, and the authorization server failed a moment ago.
     PutOff,
+    /// It was refused, and nothing renews it.
+    Lost,
     NeedsConsent(ConsentNeeded),
 }
 
 impl Connection {
-    /// What a call does with the access token of `generation`, which the upstream has just refused, or, without one,
-    /// with whichever there is. `patience`: after it a claim counts as abandoned.
+    /// Why it does not serve as it is. `scopes` are those that the configuration has, separated by blanks.
     #[must_use]
-    pub fn next_step(&self, refused: Option<i64>, patience: Duration, now: UnixTime) -> CredentialStep {
-        if let Some(reason) = self.needs_consent {
+    pub fn consent_needed(&self, scopes: &str, now: UnixTime) -> Option<ConsentNeeded> {
+        let wanted = match self.owner {
+            Owner::Person(_) => self.wanted(scopes),
+            // One caller who asks for more must not stop all others.
+            Owner::Everyone => scopes.to_owned(),
+        };
+        if self.needs_consent.is_some() {
+            self.needs_consent
+        } else if !covers(&self.scope, &wanted) {
+            Some(ConsentNeeded::Scope)
+        } else {
+            (!self.has_refresh_token && self.has_expired(now)).then_some(ConsentNeeded::Expired)
+        }
+    }
+
+    /// The scopes that are known to be needed, those that the configuration has among them, separated by blanks.
+    #[must_use]
+    pub fn wanted(&self, scopes: &str) -> String {
+        union(scopes, &self.missing_scope)
+    }
+
+    /// Whether the access token is over.
+    #[must_use]
+    pub fn has_expired(&self, now: UnixTime) -> bool {
+        self.expires_at.is_some_and(|expires_at| now >= expires_at)
+    }
+
+    /// What a call does with the access token of `generation`, which the upstream has just refused, or, without one,
+    /// with whichever there is. `scopes` are those that the configuration has; `patience`: after it a claim counts as
+    /// abandoned.
+    #[must_use]
+    pub fn next_step(&self, refused: Option<i64>, scopes: &str, patience: Duration, now: UnixTime) -> CredentialStep {
+        if let Some(reason) = self.consent_needed(scopes, now) {
             return CredentialStep::NeedsConsent(reason);
         }
         let refused = refused == Some(self.generation);
-        let expired = self.expires_at.is_some_and(|expires_at| now >= expires_at);
+        let expired = self.has_expired(now);
         let soon = expired || self.renew_at.is_some_and(|renew_at| now >= renew_at);
         if !refused && !soon {
             return CredentialStep::Usable;
         }
         if !self.has_refresh_token {
-            return match (refused, expired) {
-                (true, _) => CredentialStep::NeedsConsent(ConsentNeeded::Refused),
-                (false, true) => CredentialStep::NeedsConsent(ConsentNeeded::Expired),
-                (false, false) => CredentialStep::Usable,
-            };
+            return if refused { CredentialStep::Lost } else { CredentialStep::Usable };
         }
         let serves = !refused && !expired;
         if self.claimed_at.is_some_and(|claimed| now <= claimed.plus(patience)) {
@@ -236,7 +264,7 @@ mod tests {
     }
 
     fn step(connection: &Connection, refused: Option<i64>, now: i64) -> CredentialStep {
-        connection.next_step(refused, PATIENCE, UnixTime(now))
+        connection.next_step(refused, "read", PATIENCE, UnixTime(now))
     }
 
     #[test]
@@ -262,8 +290,20 @@ mod tests {
     fn without_a_refresh_token_consent_is_needed_once_the_token_is_over() {
         let bare = Connection { has_refresh_token: false, ..connection() };
         assert_eq!(step(&bare, None, 999), CredentialStep::Usable);
-        assert_eq!(step(&bare, None, 1000), CredentialStep::NeedsConsent(ConsentNeeded::Expired));
-        assert_eq!(step(&bare, Some(7), 1), CredentialStep::NeedsConsent(ConsentNeeded::Refused));
+        for refused in [None, Some(7)] {
+            assert_eq!(step(&bare, refused, 1000), CredentialStep::NeedsConsent(ConsentNeeded::Expired));
+        }
+        assert_eq!(step(&bare, Some(7), 1), CredentialStep::Lost);
+    }
+
+    #[test]
+    fn who_lacks_a_scope_stops_themselves_and_nobody_else() {
+        let own = Connection { missing_scope: "write".to_owned(), ..connection() };
+        let shared = Connection { owner: Owner::Everyone, ..own.clone() };
+        assert_eq!(own.consent_needed("read", UnixTime(1)), Some(ConsentNeeded::Scope));
+        assert_eq!(shared.consent_needed("read", UnixTime(1)), None);
+        assert_eq!(shared.consent_needed("read admin", UnixTime(1)), Some(ConsentNeeded::Scope));
+        assert_eq!(shared.wanted("read"), "read write", "whoever connects it again is asked for it");
     }
 
     #[test]

@@ -151,6 +151,9 @@ impl Proxy {
             error @ (CredentialError::NotConnected | CredentialError::NeedsConsent(_)) => {
                 match (&guarded.upstream.mode, error) {
                     (UpstreamMode::IdJag(_), _) => Obstacle::SignIn,
+                    (UpstreamMode::Shared(_), CredentialError::NeedsConsent(ConsentNeeded::Scope)) => {
+                        Obstacle::TooNarrow
+                    }
                     (UpstreamMode::Shared(_), _) => Obstacle::Unshared,
                     (UpstreamMode::PerPerson(_), CredentialError::NeedsConsent(reason)) => Obstacle::Ended(reason),
                     (UpstreamMode::PerPerson(_), _) => Obstacle::NotConnected,
@@ -168,7 +171,7 @@ impl Proxy {
         if !self.credentials.has_pages {
             return None;
         }
-        if obstacle == Obstacle::Unshared {
+        if matches!(obstacle, Obstacle::Unshared | Obstacle::TooNarrow) {
             let person = self.person(guarded.token).await.ok()?;
             is_operator(&self.credentials.operators, &person).then_some(())?;
         }

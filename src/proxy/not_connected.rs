@@ -22,6 +22,8 @@ pub enum Obstacle {
     SignIn,
     /// No operator has connected it for everyone, or that serves no longer.
     Unshared,
+    /// An operator has, and the call wants more than they allowed. Others go on.
+    TooNarrow,
 }
 
 /// The answer, ready to be sent.
@@ -54,7 +56,7 @@ impl NotConnected {
             Obstacle::NotConnected => "not_connected",
             Obstacle::Ended(_) => "reconsent_required",
             Obstacle::SignIn => "sign_in_required",
-            Obstacle::Unshared => "admin_connect_required",
+            Obstacle::Unshared | Obstacle::TooNarrow => "admin_connect_required",
         }
     }
 
@@ -78,6 +80,7 @@ impl std::fmt::Display for Obstacle {
             Self::Ended(reason) => write!(f, "the person must connect the server again: {}", reason.as_str()),
             Self::SignIn => f.write_str("the person must sign in again"),
             Self::Unshared => f.write_str("an operator must connect the server"),
+            Self::TooNarrow => f.write_str("an operator must connect the server again, with more scopes"),
         }
     }
 }
@@ -105,6 +108,9 @@ fn headline(obstacle: Obstacle, upstream: &Upstream) -> String {
             format!("{name} relies on your sign-in at your organisation, and that was too long ago.")
         }
         Obstacle::Unshared => format!("{name} is not connected yet. One connection serves everyone."),
+        Obstacle::TooNarrow => {
+            format!("{name} asks for more permissions for this than the connection has that everyone shares.")
+        }
     }
 }
 
@@ -114,6 +120,9 @@ fn advice(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream) -> Strin
         (Some(page), _) => format!("Open this link to connect it, then try again: {}", page.url),
         (None, Obstacle::Unshared) => {
             format!("An administrator makes it with `doorward connections connect {}`.", upstream.id)
+        }
+        (None, Obstacle::TooNarrow) => {
+            format!("An administrator makes it again with `doorward connections connect {}`.", upstream.id)
         }
         (None, Obstacle::SignIn) => {
             "Sign out of this server in your application, and connect it again: that signs you in anew.".to_owned()
@@ -127,7 +136,7 @@ fn data(obstacle: Obstacle, page: Option<&Page>, upstream: &Upstream, operation_
     let state = match obstacle {
         Obstacle::NotConnected => "authenticating",
         Obstacle::Ended(_) | Obstacle::SignIn => "reconsent_required",
-        Obstacle::Unshared => "admin_connect_required",
+        Obstacle::Unshared | Obstacle::TooNarrow => "admin_connect_required",
     };
     let mut data = Map::new();
     let mut tell = |name: &str, value: &str| data.insert(name.to_owned(), json!(value));

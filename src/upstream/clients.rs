@@ -87,7 +87,10 @@ impl Upstreams {
                 });
             }
         };
-        let _alone = self.registering.lock().await;
+        let _alone = match self.known(&upstream.id) {
+            Some(known) => Some(known.registering.lock().await),
+            None => None,
+        };
         let id = registration_id(upstream, &server.issuer);
         let now = self.clock.now();
         if let Some(kept) = self.store.upstream_registration(&id).await?

@@ -16,7 +16,7 @@ use super::clients::KeptClient;
 use super::discovery::{Discovered, DiscoveryError};
 use super::registration::RegistrationError;
 use super::token_request::{TokenAnswer, TokenGrant, TokenRequestError};
-use super::{Held, Upstreams, wanted};
+use super::{Held, Upstreams, scopes};
 use crate::config::model::{Upstream, UpstreamOAuth};
 use crate::crypto::Secret;
 use crate::domain::connection::{Connection, ConnectionId, union};
@@ -188,7 +188,7 @@ impl Upstreams {
     ) -> Result<String, StoreError> {
         let chosen = discovered.scopes.join(" ");
         let before = self.store.connection(id).await?;
-        Ok(before.map_or(chosen.clone(), |before| union(&chosen, &wanted(&before, options))))
+        Ok(before.map_or(chosen.clone(), |before| union(&chosen, &before.wanted(&scopes(options)))))
     }
 
     async fn remember(&self, browser: &BrowserId, state: &Secret, remembered: &Remembered) -> Result<(), StoreError> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{Upstreams, connects, consent_needed, is_for};
+use super::{Upstreams, connects, is_for};
 use crate::config::model::{Upstream, UpstreamMode};
-use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, covers, union};
+use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, Owner, covers};
 use crate::domain::{SubjectId, claim};
 use crate::oauth::challenge::scopes;
 use crate::store::StoreError;
@@ -80,18 +80,19 @@ impl Upstreams {
         id: &ConnectionId,
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
+        let scopes = upstream.mode.oauth().map(super::scopes).unwrap_or_default();
         for _ in 0..claim::looks(PATIENCE) {
             let now = self.clock.now();
             let connection = self.store.connection(id).await?.filter(|connection| is_for(connection, upstream));
             let connection = connection.ok_or(CredentialError::NotConnected)?;
-            if let Some(reason) = upstream.mode.oauth().and_then(|options| consent_needed(&connection, options, now)) {
-                return Err(CredentialError::NeedsConsent(reason));
-            }
-            match connection.next_step(refused.map(|refused| refused.generation), PATIENCE, now) {
+            match connection.next_step(refused.map(|refused| refused.generation), &scopes, PATIENCE, now) {
                 CredentialStep::Usable => return self.use_up(&connection).await,
-                CredentialStep::NeedsConsent(reason) => {
-                    if self.lose(&connection, reason).await? {
-                        return Err(CredentialError::NeedsConsent(reason));
+                CredentialStep::NeedsConsent(reason) => return Err(CredentialError::NeedsConsent(reason)),
+                CredentialStep::Lost => {
+                    // What a server refuses to one call may be for what stands in it, and must not end what all share.
+                    let is_shared = connection.owner == Owner::Everyone;
+                    if is_shared || self.lose(&connection, ConsentNeeded::Refused).await? {
+                        return Err(CredentialError::NeedsConsent(ConsentNeeded::Refused));
                     }
                 }
                 CredentialStep::PutOff => {
@@ -104,13 +105,15 @@ impl Upstreams {
                         continue;
                     }
                     match self.renew(upstream, claimed).await {
+                        Ok(Some(renewed)) => return Ok(renewed),
+                        Ok(None) => {}
                         // Trouble with the renewal is no matter while the present token serves.
                         Err(CredentialError::Unavailable(_) | CredentialError::WrongClient(_))
                             if refused.is_none() && connection.expires_at.is_some_and(|expires| now < expires) =>
                         {
                             return self.use_up(&connection).await;
                         }
-                        renewed => return renewed,
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -131,7 +134,10 @@ impl Upstreams {
             let Some(connection) = connection.filter(|connection| !covers(&connection.scope, &scope)) else {
                 return Ok(false);
             };
-            let missing = union(&connection.missing_scope, &scope);
+            if covers(&connection.missing_scope, &scope) {
+                return Ok(true);
+            }
+            let missing = connection.wanted(&scope);
             if missing.len() > LONGEST_SCOPE {
                 return Ok(false);
             }

@@ -27,7 +27,7 @@ pub use ticket::{TICKET_LIFE, Ticket};
 
 use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth, UpstreamRegistration};
 use crate::crypto::Sealer;
-use crate::domain::connection::{ConsentNeeded, covers};
+use crate::domain::connection::ConsentNeeded;
 use crate::domain::{Clock, Connection, ConnectionId, Owner, Random, SubjectId, UnixTime};
 use crate::identity::IdentityProvider;
 use crate::outbound::{Outbound, UpstreamFetcher};
@@ -43,9 +43,7 @@ use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
 
 /// The upstreams of one configuration, over the store and keys of the process.
 pub struct Upstreams {
-    all: Vec<(Arc<Upstream>, Option<Discovery>)>,
-    /// Held while the gateway registers itself somewhere, so that people who come together do not make it do so twice.
-    registering: tokio::sync::Mutex<()>,
+    all: Vec<Known>,
     store: Store,
     outbound: Outbound,
     sealer: Sealer,
@@ -59,6 +57,15 @@ pub struct Upstreams {
     identity: Option<Arc<dyn IdentityProvider>>,
     assertions: Assertions,
     metrics: UpstreamMetrics,
+}
+
+/// An upstream of the configuration.
+struct Known {
+    upstream: Arc<Upstream>,
+    /// `None` for one that is not connected.
+    discovery: Option<Discovery>,
+    /// Held while the gateway registers itself there, so that people who come together do not make it do so twice.
+    registering: tokio::sync::Mutex<()>,
 }
 
 /// What [`Upstreams`] are made of; all but `identity` lives longer than one configuration.
@@ -105,9 +112,12 @@ impl Upstreams {
         Self {
             all: upstreams
                 .into_iter()
-                .map(|upstream| (Arc::clone(upstream), discovery(upstream, &parts.outbound, &parts.clock)))
+                .map(|upstream| Known {
+                    upstream: Arc::clone(upstream),
+                    discovery: discovery(upstream, &parts.outbound, &parts.clock),
+                    registering: tokio::sync::Mutex::default(),
+                })
                 .collect(),
-            registering: tokio::sync::Mutex::default(),
             store: parts.store,
             outbound: parts.outbound,
             sealer: parts.sealer,
@@ -123,13 +133,16 @@ impl Upstreams {
 
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Upstream>> {
-        self.all.iter().map(|(upstream, _)| upstream).find(|upstream| upstream.id == id)
+        self.known(id).map(|known| &known.upstream)
+    }
+
+    fn known(&self, id: &str) -> Option<&Known> {
+        self.all.iter().find(|known| known.upstream.id == id)
     }
 
     /// What is known of an upstream's authorization server.
     async fn discovered(&self, upstream: &Upstream) -> Result<Arc<Discovered>, DiscoveryError> {
-        let discovery = self.all.iter().find(|(known, _)| known.id == upstream.id);
-        match discovery.and_then(|(_, discovery)| discovery.as_ref()) {
+        match self.known(&upstream.id).and_then(|known| known.discovery.as_ref()) {
             Some(discovery) => discovery.discovered().await,
             None => Err(DiscoveryError::Unusable("it wants no connecting".to_owned())),
         }
@@ -144,7 +157,7 @@ impl Upstreams {
         let connection = self.store.connection(&ConnectionId::of(&upstream.id, &owner)).await?;
         Ok(match connection.filter(|connection| is_for(connection, upstream)) {
             None => ConnectionStatus::NotConnected,
-            Some(connection) => match consent_needed(&connection, options, self.clock.now()) {
+            Some(connection) => match connection.consent_needed(&scopes(options), self.clock.now()) {
                 Some(reason) => ConnectionStatus::NeedsConsent(reason),
                 None => ConnectionStatus::Connected { since: connection.connected_at },
             },
@@ -295,20 +308,7 @@ fn is_for(connection: &Connection, upstream: &Upstream) -> bool {
     connection.server == upstream.server.as_str()
 }
 
-/// Why a connection does not serve as it is.
-fn consent_needed(connection: &Connection, options: &UpstreamOAuth, now: UnixTime) -> Option<ConsentNeeded> {
-    let expired = !connection.has_refresh_token && connection.expires_at.is_some_and(|expires_at| now >= expires_at);
-    if connection.needs_consent.is_some() {
-        connection.needs_consent
-    } else if !covers(&connection.scope, &wanted(connection, options)) {
-        Some(ConsentNeeded::Scope)
-    } else {
-        expired.then_some(ConsentNeeded::Expired)
-    }
-}
-
-/// The scopes that are known to be needed, separated by blanks.
-fn wanted(connection: &Connection, options: &UpstreamOAuth) -> String {
-    let configured = options.scopes.as_ref().map(|scopes| scopes.join(" ")).unwrap_or_default();
-    crate::domain::connection::union(&configured, &connection.missing_scope)
+/// The scopes that the configuration has, separated by blanks.
+fn scopes(options: &UpstreamOAuth) -> String {
+    options.scopes.as_ref().map(|scopes| scopes.join(" ")).unwrap_or_default()
 }

@@ -24,12 +24,12 @@ const SAVE_TRIES: u32 = 100;
 const SAVE_AGAIN: Duration = Duration::from_millis(200);
 
 impl Upstreams {
-    /// Renews a claimed connection.
+    /// Renews a claimed connection. `None` when it is another by now, or none.
     pub(super) async fn renew(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         claimed: Connection,
-    ) -> Result<Credential, CredentialError> {
+    ) -> Result<Option<Credential>, CredentialError> {
         let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));
         let renewing = tokio::spawn(async move {
             let renewed = this.ask(&upstream, claimed).await;
@@ -39,7 +39,7 @@ impl Upstreams {
         renewing.await.unwrap_or_else(|_| Err(CredentialError::Unavailable("the renewal broke off".to_owned())))
     }
 
-    async fn ask(&self, upstream: &Upstream, claimed: Connection) -> Result<Credential, CredentialError> {
+    async fn ask(&self, upstream: &Upstream, claimed: Connection) -> Result<Option<Credential>, CredentialError> {
         let Some(held) = self.open(&claimed) else { return self.refused(&claimed, ConsentNeeded::Refused).await };
         let Some(refresh_token) = &held.refresh_token else {
             return self.refused(&claimed, ConsentNeeded::Expired).await;
@@ -50,7 +50,7 @@ impl Upstreams {
         let refresh_token = SecretString::from(refresh_token.as_str());
         let grant = TokenGrant::Refresh { refresh_token: &refresh_token, resource: &held.resource, scope: None };
         match self.ask_for_token(upstream, &held.token_endpoint, &client, &grant).await {
-            Ok(answer) => self.save(claimed, held, &answer).await,
+            Ok(answer) => self.save(upstream, claimed, held, &answer).await,
             Err(TokenRequestError::InvalidGrant) => self.refused(&claimed, ConsentNeeded::Refused).await,
             Err(error @ TokenRequestError::InvalidClient) => {
                 self.put_off(&claimed, PAUSE, &error).await?;
@@ -68,7 +68,13 @@ impl Upstreams {
     }
 
     /// Saves the new pair. Whoever took the claim over meanwhile knows the old one only, so this one is the latest.
-    async fn save(&self, claimed: Connection, held: Held, answer: &TokenAnswer) -> Result<Credential, CredentialError> {
+    async fn save(
+        &self,
+        upstream: &Upstream,
+        claimed: Connection,
+        held: Held,
+        answer: &TokenAnswer,
+    ) -> Result<Option<Credential>, CredentialError> {
         let held = held.renewed(answer);
         let sealed = self.seal(&claimed.id, &held);
         let life = answer.expires_in;
@@ -82,12 +88,18 @@ impl Upstreams {
                         upstreamServerId = claimed.upstream,
                         subjectId = claimed.owner.subject().map(tracing::field::display),
                     );
-                    return Ok(Credential { token: held.access_token.into(), generation: next.generation });
+                    let token = held.access_token.into();
+                    return Ok(Some(Credential { token, generation: next.generation }));
                 }
                 Ok(false) => match self.store.connection(&claimed.id).await {
                     Ok(Some(other)) if other.generation == claimed.generation => read = other,
-                    // Connected anew, or disconnected: that is what counts.
-                    Ok(_) => return Err(CredentialError::NotConnected),
+                    // Connected anew: that is what counts.
+                    Ok(Some(_)) => return Ok(None),
+                    // Disconnected, and that revoked the old pair only.
+                    Ok(None) => {
+                        self.revoke(upstream, &next).await;
+                        return Ok(None);
+                    }
                     Err(_) => tokio::time::sleep(SAVE_AGAIN).await,
                 },
                 Err(error) => {
@@ -99,9 +111,12 @@ impl Upstreams {
         Err(CredentialError::Unavailable("the new token could not be saved".to_owned()))
     }
 
-    async fn refused(&self, claimed: &Connection, reason: ConsentNeeded) -> Result<Credential, CredentialError> {
-        self.lose(claimed, reason).await?;
-        Err(CredentialError::NeedsConsent(reason))
+    async fn refused(
+        &self,
+        claimed: &Connection,
+        reason: ConsentNeeded,
+    ) -> Result<Option<Credential>, CredentialError> {
+        if self.lose(claimed, reason).await? { Err(CredentialError::NeedsConsent(reason)) } else { Ok(None) }
     }
 
     /// The authorization server has forgotten the client. One that the gateway registered by itself it registers anew
@@ -111,7 +126,7 @@ impl Upstreams {
         upstream: &Upstream,
         held: &Held,
         claimed: &Connection,
-    ) -> Result<Credential, CredentialError> {
+    ) -> Result<Option<Credential>, CredentialError> {
         if !matches!(held.client, KeptClient::Registered(_)) {
             return Err(CredentialError::WrongClient("it answers invalid_client".to_owned()));
         }
@@ -143,12 +158,12 @@ impl Upstreams {
 }
 
 /// In the words of the metrics.
-fn outcome(renewed: &Result<Credential, CredentialError>) -> &'static str {
+fn outcome(renewed: &Result<Option<Credential>, CredentialError>) -> &'static str {
     match renewed {
-        Ok(_) => "renewed",
+        Ok(Some(_)) => "renewed",
+        Ok(None) => "overtaken",
         Err(CredentialError::NeedsConsent(_)) => "refused",
         Err(CredentialError::WrongClient(_)) => "client_refused",
-        Err(CredentialError::NotConnected) => "overtaken",
         Err(_) => "failed",
     }
 }

@@ -56,7 +56,7 @@ impl Upstreams {
     /// # Errors
     /// [`StoreError`].
     pub async fn signed_in(&self, login: &Login) -> Result<(), StoreError> {
-        let takes_assertions = self.all.iter().any(|(one, _)| matches!(one.mode, UpstreamMode::IdJag(_)));
+        let takes_assertions = self.all.iter().any(|one| matches!(one.upstream.mode, UpstreamMode::IdJag(_)));
         let Some(tokens) = login.subject_tokens.as_ref().filter(|_| takes_assertions) else { return Ok(()) };
         let subject = &login.person.id;
         let refresh_token = if let Some(token) = &tokens.refresh_token {

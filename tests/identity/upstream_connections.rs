@@ -146,6 +146,12 @@ impl World {
         self.store.connection(&ConnectionId::of("notes", &self.owner(person))).await.unwrap().unwrap()
     }
 
+    /// Every byte of the store.
+    fn stored(&self) -> Vec<u8> {
+        let file = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+        [file("test.db"), file("test.db-wal")].concat()
+    }
+
     /// Whether the double takes the credential, and for whom.
     async fn whose(&self, credential: &Credential) -> Option<String> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -173,6 +179,15 @@ fn oauth() -> UpstreamOAuth {
 }
 
 fn upstreams(upstream: &Arc<Upstream>, store: &Store, clock: &Arc<TestClock>, keys: &[[u8; 32]]) -> Arc<Upstreams> {
+    upstreams_of(&[upstream], store, clock, keys)
+}
+
+fn upstreams_of(
+    upstreams: &[&Arc<Upstream>],
+    store: &Store,
+    clock: &Arc<TestClock>,
+    keys: &[[u8; 32]],
+) -> Arc<Upstreams> {
     let keys: Vec<KeyMaterial> = keys.iter().map(|key| KeyMaterial::new(*key)).collect();
     let outbound = Outbound::new(&OutboundSettings { allow_loopback: true, ..OutboundSettings::default() }).unwrap();
     let parts = UpstreamParts {
@@ -186,7 +201,7 @@ fn upstreams(upstream: &Arc<Upstream>, store: &Store, clock: &Arc<TestClock>, ke
         metrics: UpstreamMetrics::default(),
         identity: None,
     };
-    Arc::new(Upstreams::new([upstream], parts))
+    Arc::new(Upstreams::new(upstreams.iter().copied(), parts))
 }
 
 fn subject(person: &str) -> SubjectId {
@@ -228,12 +243,43 @@ async fn two_people_connect_and_each_has_a_credential_of_their_own() {
     assert!(world.credential("bob").await.is_ok());
 
     // Nothing of it lies in the open.
-    let database = std::fs::read(world.folder.path().join("test.db")).unwrap();
-    let log = std::fs::read(world.folder.path().join("test.db-wal")).unwrap_or_default();
+    let stored = world.stored();
     for secret in world.double.secrets() {
-        let found = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!found(&database) && !found(&log), "a secret stands in the database");
+        assert!(!holds(&stored, &secret), "a secret stands in the database");
     }
+}
+
+// SEC-1, SEC-2: whoever reads the store finishes nobody's way, and learns no verifier
+#[tokio::test]
+async fn nothing_of_a_way_that_is_under_way_lies_in_the_open() {
+    let world = World::start().await;
+    let browser = BrowserId::new("br_ada");
+    let callback = world.visit("ada", &browser).await.unwrap();
+    let stored = world.stored();
+    assert!(holds(&stored, "br_ada"), "it is the store that is looked at");
+    world.finish(Some("ada"), &browser, &callback).await.unwrap();
+    let request = world.double.token_requests().pop().unwrap().form;
+    let state = callback.iter().find(|(name, _)| name == "state").unwrap();
+    for secret in [&state.1, &request["code_verifier"], &request["code"]] {
+        assert!(!holds(&stored, secret));
+    }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+// SEC-2: a route that is pointed elsewhere while somebody is on the way gets no credential for the old server
+#[tokio::test]
+async fn a_way_that_began_to_one_server_ends_at_no_other() {
+    let world = World::start().await;
+    let browser = BrowserId::new("br_ada");
+    let callback = world.visit("ada", &browser).await.unwrap();
+    let (_, moved) = world.beside(&[KEY], |upstream| upstream.server = Url::parse("http://127.0.0.1:9/mcp").unwrap());
+    let there = World { upstreams: moved, ..world };
+    let failed = there.finish(Some("ada"), &browser, &callback).await.unwrap_err();
+    assert!(matches!(failed.error, ConnectError::Gone));
+    assert!(there.double.token_requests().is_empty(), "the code stays where it is");
 }
 
 // SEC-2: a sealed value opens only in the row it was made for.
@@ -508,6 +554,26 @@ async fn a_shared_connection_serves_everyone_and_only_operators_are_told_to_conn
     assert!(matches!(world.instead_of("bob", &found).await, Err(CredentialError::OperatorMustConnect)));
 }
 
+// LIM-1: what a server refuses to one call may be for what stands in it
+#[tokio::test]
+async fn nobody_ends_by_a_call_of_theirs_what_everyone_shares() {
+    let world = World::with(|upstream| upstream.mode = UpstreamMode::Shared(oauth())).await;
+    world.double.behave(|behaviour| behaviour.refreshing = Refreshing::Never);
+    world.connect("ada").await;
+    let found = world.credential("eve").await.unwrap();
+    assert!(matches!(world.instead_of("eve", &found).await, Err(CredentialError::OperatorMustConnect)));
+    assert!(world.credential("bob").await.is_ok(), "a 401 to one is no word on the token");
+    assert!(world.upstreams.lacks_scope(&world.upstream, &subject("eve"), "notes.admin").await.unwrap());
+    assert!(world.credential("bob").await.is_ok(), "nor is a call that wants more than all others");
+    let status = world.upstreams.status(&world.upstream, &subject("bob")).await.unwrap();
+    assert!(matches!(status, ConnectionStatus::Connected { .. }));
+    // The operator who connects it again is asked for more.
+    world.connect("ada").await;
+    let asked = world.double.authorizations().pop().unwrap();
+    assert!(asked["scope"].split(' ').any(|scope| scope == "notes.admin"), "{asked:?}");
+    assert!(!world.upstreams.lacks_scope(&world.upstream, &subject("eve"), "notes.admin").await.unwrap());
+}
+
 #[tokio::test]
 async fn a_declared_client_uses_the_secret_of_today() {
     let manual = |secret: &str| UpstreamRegistration::Manual {
@@ -610,9 +676,45 @@ async fn connecting_anew_during_a_renewal_is_what_counts() {
     world.connect("ada").await;
     let fresh = world.credential("ada").await.unwrap();
     world.double.release();
-    let _ = renewing.await.unwrap();
-    let found = world.credential("ada").await.unwrap();
-    assert_eq!(found.token.expose_secret(), fresh.token.expose_secret());
+    for found in [renewing.await.unwrap(), world.credential("ada").await] {
+        assert_eq!(found.unwrap().token.expose_secret(), fresh.token.expose_secret());
+    }
+}
+
+// SEC-2: nobody would hold it, and it would be good all the same
+#[tokio::test]
+async fn a_pair_that_comes_after_its_connection_was_removed_is_given_back() {
+    let world = World::start().await;
+    world.connect("ada").await;
+    world.advance(3601);
+    world.double.fail_next(Endpoint::Token, Fault::HeldAfter);
+    let (upstreams, upstream) = (Arc::clone(&world.upstreams), Arc::clone(&world.upstream));
+    let renewing = tokio::spawn(async move { credential(&upstreams, &upstream, "ada", None).await });
+    world.double.wait_for_held(1).await;
+    let gone = world.record("ada").await;
+    assert_eq!(world.store.disconnect(&gone.id).await.unwrap(), Some(gone));
+    world.double.release();
+    assert!(matches!(renewing.await.unwrap(), Err(CredentialError::NotConnected)));
+    assert_eq!(world.double.revoked().len(), 1);
+    assert!(world.double.refresh_tokens("ada").is_empty() && world.double.access_tokens("ada").is_empty());
+}
+
+// SEC-2: the account that was removed must not come back in the place of the one that was connected after it
+#[tokio::test]
+async fn a_renewal_of_a_removed_connection_changes_nothing_of_the_next_one() {
+    let world = World::start().await;
+    world.connect("ada").await;
+    world.advance(3601);
+    let old = world.record("ada").await.claimed(world.clock.now());
+    assert!(world.store.change_connection(old.version - 1, &old).await.unwrap());
+    world.upstreams.disconnect("notes", &world.owner("ada"), None).await.unwrap();
+    world.advance(1);
+    world.connect("ada").await;
+    let new = world.record("ada").await.claimed(world.clock.now());
+    assert!(world.store.change_connection(new.version - 1, &new).await.unwrap());
+    let late = old.renewed(old.sealed.clone(), true, None, world.clock.now());
+    assert!(!world.store.change_connection(old.version, &late).await.unwrap());
+    assert_eq!(world.record("ada").await, new);
 }
 
 #[tokio::test]
@@ -639,6 +741,31 @@ async fn people_who_connect_at_once_make_the_gateway_register_once() {
         visited.unwrap();
     }
     assert_eq!(world.double.registrations().len(), 1);
+}
+
+// LIM-1: one server that is slow to register clients holds up nobody on their way to another
+#[tokio::test]
+async fn a_registration_that_hangs_holds_up_no_other_server() {
+    let (world, slow) = (World::start().await, FakeUpstream::start().await);
+    let other = Upstream {
+        id: "slow".to_owned(),
+        server: Url::parse(&slow.mcp_url()).unwrap(),
+        ..Upstream::clone(&world.upstream)
+    };
+    let other = Arc::new(other);
+    let upstreams = upstreams_of(&[&world.upstream, &other], &world.store, &world.clock, &[KEY]);
+    slow.fail_next(Endpoint::Registration, Fault::HeldBefore);
+    let start = async |upstreams: Arc<Upstreams>, upstream: Arc<Upstream>| {
+        let (browser, owner) = (BrowserId::new("br_1"), Owner::Person(subject("ada")));
+        let start = Start { origin: ORIGIN, browser: &browser, owner, by: None, return_to: ReturnTo::Application };
+        upstreams.start(&upstream, start).await
+    };
+    let hanging = tokio::spawn(start(Arc::clone(&upstreams), other));
+    slow.wait_for_held(1).await;
+    start(Arc::clone(&upstreams), Arc::clone(&world.upstream)).await.unwrap();
+    assert!(!hanging.is_finished());
+    slow.release();
+    hanging.await.unwrap().unwrap();
 }
 
 #[tokio::test]

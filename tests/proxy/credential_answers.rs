@@ -231,6 +231,30 @@ async fn an_operator_gets_the_link_to_connect_a_shared_server() {
     assert_eq!(data["elicitations"][0]["url"], data["authUrl"]);
 }
 
+// PROX-8, LIM-1
+#[tokio::test]
+async fn a_call_that_wants_more_than_what_everyone_shares_stops_no_other() {
+    let fake = FakeUpstream::start().await;
+    let world = World::with_gateway_and_policies(&fake.mcp_url(), &json!({}), &operators(), &[shared()]).await;
+    world.introduce_as(|person| person.email = Some("bob@example.com".to_owned())).await;
+    connect(&world, &fake, Owner::Everyone, "company").await;
+    fake.behave(|behaviour| behaviour.required_scope = Some("notes.admin".to_owned()));
+    let (_, body) = post(&world, &call("whoami")).await;
+    let (data, text) = (&body["error"]["data"], body["error"]["message"].as_str().unwrap());
+    assert_eq!(data["state"], "admin_connect_required");
+    assert!(data.get("authUrl").is_none() && text.contains("asks for more permissions"), "{body}");
+    assert!(text.contains(&format!("doorward connections connect {ID}")), "{text}");
+    fake.behave(|behaviour| behaviour.required_scope = None);
+    assert_eq!(post(&world, &call("whoami")).await.1["result"]["content"][0]["text"], "company");
+    // An operator gets the link.
+    let world = World::with_gateway_and_policies(&fake.mcp_url(), &json!({}), &operators(), &[shared()]).await;
+    world.introduce().await;
+    connect(&world, &fake, Owner::Everyone, "company").await;
+    fake.behave(|behaviour| behaviour.required_scope = Some("notes.admin".to_owned()));
+    let (_, body) = post(&world, &call("whoami")).await;
+    assert_eq!(ticket_of(&world, &body["error"]["data"]["authUrl"]), SubjectId::new("usr_1"));
+}
+
 // OPS-4
 #[tokio::test]
 async fn what_becomes_of_connections_is_counted_and_refusals_by_their_reason() {
