@@ -329,7 +329,7 @@ impl AuthorizationServer {
         let transaction = self.store.transaction(&id, now).await?.ok_or(StoreError::Unreadable("transaction"))?;
         self.audit(AuditRecord { reason: Some("auto_approve"), ..AuditRecord::new("mcp_auth_consent_approved", now) })
             .await;
-        self.issue_code(&transaction, &login).await.map_err(|error| match error {
+        self.issue_code(&transaction, &login, transaction.request.scope.clone()).await.map_err(|error| match error {
             NotIssued::Refused(refusal) => {
                 let description = format!("this person may not use the server: {refusal}");
                 let answer = client_answer(&transaction, AuthorizationErrorCode::AccessDenied, &description);

@@ -1,4 +1,4 @@
-//! The person's decision (CONS-1 … CONS-16): what the consent page shows, and what a submitted form does.
+//! The person's decision (CONS-1 … CONS-17): what the consent page shows, and what a submitted form does.
 //!
 //! No code comes to exist but through [`AuthorizationServer::decide`] (or a remembered approval, which is the
 //! record of one). The code is derived from the transaction, so two submissions give one code.
@@ -33,9 +33,12 @@ pub enum ConsentView {
 }
 
 /// A person's decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    Approve,
+    /// Of what was asked for, all `but` these scopes (CONS-17). Nothing can be added.
+    Approve {
+        but: ScopeSet,
+    },
     Cancel,
 }
 
@@ -117,6 +120,14 @@ impl AuthorizationServer {
         Some((&known.record().id, login))
     }
 
+    /// The scopes of a request that its person may clear.
+    #[must_use]
+    pub fn optional_scopes(&self, transaction: &Transaction) -> ScopeSet {
+        let request = &transaction.request;
+        let needed = self.route(&request.route).map(|route| self.needed_scopes(route));
+        needed.map(|needed| self.scopes.optional(&request.scope, &needed)).unwrap_or_default()
+    }
+
     /// Takes the decision of a submitted form. A second submission gives the first one's answer (CONS-12).
     ///
     /// # Errors
@@ -142,12 +153,17 @@ impl AuthorizationServer {
             return Err(ConsentError::SignedOut(id.clone()));
         }
         match decision {
-            Decision::Approve => {
+            Decision::Approve { but } => {
+                let asked = &transaction.request.scope;
+                let scope = self.scopes.without(asked, &but.intersection(asked));
+                if scope.is_empty() {
+                    return self.cancel(&transaction).await;
+                }
                 if self.waits_for_connection(&transaction, login).await? {
                     return Err(ConsentError::NotConnected(id.clone()));
                 }
                 self.confirm_sign_in(login, id).await?;
-                match self.issue_code(&transaction, login).await {
+                match self.issue_code(&transaction, login, scope).await {
                     Ok(location) => Ok(Decided { location }),
                     Err(NotIssued::Refused(_)) => Err(ConsentError::NotAllowed(id.clone())),
                     Err(NotIssued::Store(error)) => Err(error.into()),
@@ -241,11 +257,12 @@ impl AuthorizationServer {
         answer(&request.redirect_uri, &success_params(code.expose(), request.state.as_deref(), &request.issuer))
     }
 
-    /// Records the approval with its grant and code, and gives the address for the browser.
+    /// Records the approval of `scope` with its grant and code, and gives the address for the browser.
     pub(super) async fn issue_code(
         &self,
         transaction: &Transaction,
         login: &BrowserLogin,
+        scope: ScopeSet,
     ) -> Result<String, NotIssued> {
         self.check_approval(transaction, login).await?;
         let now = self.now();
@@ -257,7 +274,7 @@ impl AuthorizationServer {
             client_id: request.client_id.clone(),
             resource: request.resource.clone(),
             route: request.route.clone(),
-            scope: request.scope.clone(),
+            scope,
             origin: request.origin.clone(),
             issuer: request.issuer.clone(),
             redirect_host: request.redirect_uri.display_host(),
@@ -274,9 +291,12 @@ impl AuthorizationServer {
         }
         self.metrics.steps.count(["approved"]);
         self.store.touch_client(&grant.client_id, now).await?;
-        self.audit(AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant)).await;
+        let cleared = request.scope.difference(&grant.scope);
+        let reason = (!cleared.is_empty()).then(|| format!("without `{cleared}`"));
+        let record = AuditRecord::new("mcp_auth_consent_approved", now).grant(&grant);
+        self.audit(AuditRecord { reason: reason.as_deref(), ..record }).await;
         self.audit_elevation(&grant).await?;
-        self.remember(&grant, transaction).await?;
+        self.remember(&grant, &cleared, transaction).await?;
         Ok(self.approval(transaction))
     }
 
@@ -294,9 +314,9 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// CONS-3: keeps an approval in mind, for clients for which it may ever be used. Approving less than before takes
-    /// nothing back: whoever wants that ends the grant.
-    async fn remember(&self, grant: &Grant, transaction: &Transaction) -> Result<(), StoreError> {
+    /// CONS-3: keeps an approval in mind, for clients for which it may ever be used. A client that asks for less than
+    /// before takes nothing back; a person who clears a scope does (CONS-17).
+    async fn remember(&self, grant: &Grant, cleared: &ScopeSet, transaction: &Transaction) -> Result<(), StoreError> {
         let Ok(client) = self.clients.resolve(grant.client_id.as_str(), grant.created_at).await else { return Ok(()) };
         if !self.may_remember(&client) {
             return Ok(());
@@ -304,7 +324,7 @@ impl AuthorizationServer {
         let until = grant.created_at.plus(self.options().grant_ttl);
         let digest = client.identity_digest();
         let before = self.store.remembered_consent(&grant.subject, transaction, &digest, grant.created_at).await?;
-        let scope = before.unwrap_or_default().union(&grant.scope);
+        let scope = self.scopes.without(&before.unwrap_or_default(), cleared).union(&grant.scope);
         let redirect_uri = transaction.request.redirect_uri.as_str();
         self.store.remember_consent(grant, &scope, redirect_uri, &digest, until).await
     }
@@ -345,7 +365,7 @@ impl AuthorizationServer {
                     // The page says what is the matter once the person has decided.
                     Err(_) => return Ok(None),
                 }
-                match self.issue_code(transaction, login).await {
+                match self.issue_code(transaction, login, transaction.request.scope.clone()).await {
                     Ok(location) => Ok(Some(Decided { location })),
                     Err(NotIssued::Refused(_)) => Ok(None),
                     Err(NotIssued::Store(error)) => Err(error),

@@ -48,6 +48,11 @@ impl ScopeSet {
     }
 
     #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(self.0.difference(&other.0).cloned().collect())
+    }
+
+    #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
@@ -189,6 +194,29 @@ impl ScopeCatalog {
         false
     }
 
+    fn implies(&self, scope: &str, other: &str) -> bool {
+        self.satisfies(&ScopeSet::parse(scope), other)
+    }
+
+    /// What a person may clear of a request (CONS-17): all but what its route needs, what brings that where nobody asked for
+    /// it by name, and what comes with either anyway.
+    #[must_use]
+    pub fn optional(&self, requested: &ScopeSet, needed: &ScopeSet) -> ScopeSet {
+        let serves =
+            |scope: &str, needed: &str| scope == needed || !requested.contains(needed) && self.implies(scope, needed);
+        let required: ScopeSet =
+            requested.iter().filter(|scope| needed.iter().any(|one| serves(scope, one))).map(str::to_owned).collect();
+        requested.iter().filter(|scope| !self.satisfies(&required, scope)).map(str::to_owned).collect()
+    }
+
+    /// What is left of a set when some scopes are cleared: nothing that implies one of them either, or it would be granted
+    /// all the same (CONS-17, SCOPE-5).
+    #[must_use]
+    pub fn without(&self, scopes: &ScopeSet, cleared: &ScopeSet) -> ScopeSet {
+        let stays = |scope: &&str| !cleared.iter().any(|cleared| self.implies(scope, cleared));
+        scopes.iter().filter(stays).map(str::to_owned).collect()
+    }
+
     /// A scope in words for the consent page (CONS-6).
     #[must_use]
     pub fn describe(&self, scope: &str) -> String {
@@ -201,6 +229,8 @@ impl ScopeCatalog {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn catalog() -> ScopeCatalog {
@@ -272,12 +302,13 @@ mod tests {
         }
     }
 
-    // CONS-3
+    // CONS-3, CONS-17
     #[test]
     fn a_set_lies_within_another_only_if_every_scope_of_it_does() {
         let [read, both] = ["read", "read write"].map(ScopeSet::parse);
         assert!(read.is_subset(&both) && both.is_subset(&both));
         assert!(!both.is_subset(&read));
+        assert_eq!((both.difference(&read), read.difference(&both)), (ScopeSet::parse("write"), ScopeSet::default()));
     }
 
     // SCOPE-5, REFR-8
@@ -291,6 +322,44 @@ mod tests {
         assert_eq!(catalog.narrow(&write, "read").unwrap().to_string(), "read");
         assert_eq!(catalog.narrow(&write, "mcp:tools"), Err(InvalidScope));
         assert_eq!(catalog.narrow(&write, "offline_access").unwrap(), write);
+    }
+
+    // CONS-17
+    #[rstest]
+    #[case::beside_what_is_needed("mcp:tools read", "mcp:tools", "read")]
+    #[case::nothing_beside_it("mcp:tools", "mcp:tools", "")]
+    #[case::also_needed_by_the_route("mcp:tools read", "mcp:tools read", "")]
+    #[case::what_brings_the_needed_one("all", "mcp:tools", "")]
+    #[case::what_would_bring_what_is_there("all mcp:tools", "mcp:tools", "all")]
+    #[case::what_comes_with_a_required_one("all files:write", "mcp:tools", "")]
+    #[case::what_a_needed_one_implies("write read mcp:tools", "mcp:tools write", "")]
+    #[case::nothing_of_use_to_the_route("read write", "mcp:tools", "read write")]
+    fn a_person_may_do_without_what_the_route_does_without(
+        #[case] requested: &str,
+        #[case] needed: &str,
+        #[case] optional: &str,
+    ) {
+        let scopes = [("all", &["files:write", "mcp:tools"][..]), ("write", &["read"])];
+        let scopes = scopes.map(|(name, implied)| (name.to_owned(), implied.iter().map(ToString::to_string).collect()));
+        let catalog = ScopeCatalog::new(&BTreeMap::from(scopes));
+        let [requested, needed] = [requested, needed].map(ScopeSet::parse);
+        assert_eq!(catalog.optional(&requested, &needed), ScopeSet::parse(optional));
+    }
+
+    // CONS-17, SCOPE-5
+    #[test]
+    fn what_was_cleared_does_not_come_back_with_what_implies_it() {
+        let catalog = catalog();
+        for (scopes, cleared, left) in [
+            ("mcp:tools read write", "", "mcp:tools read write"),
+            ("mcp:tools read write", "write", "mcp:tools read"),
+            ("mcp:tools read write", "read", "mcp:tools"),
+            ("mcp:tools read", "admin everything", "mcp:tools read"),
+            ("read", "read", ""),
+        ] {
+            let [scopes, cleared] = [scopes, cleared].map(ScopeSet::parse);
+            assert_eq!(catalog.without(&scopes, &cleared), ScopeSet::parse(left), "{scopes} without {cleared}");
+        }
     }
 
     // SCOPE-3, REFR-8

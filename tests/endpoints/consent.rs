@@ -350,6 +350,28 @@ async fn a_remembered_consent_covers_what_was_approved_and_no_more() {
     }
 }
 
+// CONS-3, CONS-17
+#[tokio::test]
+async fn what_a_person_cleared_is_asked_again_although_it_had_been_approved_before() {
+    const HTTPS: &str = "https://app.example/cb";
+    let gateway = with_web_client(true, &format!("\"clientSecret\": \"{SECRET}\""), &[HTTPS]).await;
+    let web = web_client(&gateway, HTTPS);
+    let browser = Browser::new();
+    let url = |scope: &str| web.authorize_url("one", &[("scope", scope)]);
+    let visit = async |scope: &str| own_visit(&browser, browser.get(&url(scope)).await.redirect()).await;
+    let whole = web.consent_page(&browser, &url("mcp:tools mcp:write"), "admin").await;
+    web.decide(&browser, &whole, "approve").await.param("code").unwrap();
+    assert!(visit("mcp:tools mcp:write").await.param("code").is_some());
+
+    let shown = browser.get(browser.get(&url("mcp:tools mcp:write")).await.redirect()).await;
+    web.decide_without(&browser, &shown, &["mcp:write"]).await.param("code").unwrap();
+    for asked in ["mcp:tools mcp:write", "mcp:write"] {
+        let page = visit(asked).await;
+        assert_eq!((page.status, page.location.as_deref()), (StatusCode::OK, None), "{asked}");
+    }
+    assert!(visit("mcp:tools").await.param("code").is_some(), "what stayed is remembered");
+}
+
 // CONS-2, CONS-3
 #[rstest]
 #[case::that_is_not_to_be_remembered(false, "\"clientSecret\": \"a-long-enough-secret-value-123456\"", &["https://app.example/cb"])]

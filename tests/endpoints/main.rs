@@ -32,6 +32,7 @@ mod client_authentication;
 mod connections;
 mod consent;
 mod consent_attacks;
+mod consent_scopes;
 mod discovery;
 mod documents;
 mod fuzz_replay;

@@ -78,6 +78,28 @@ async fn a_tool_that_needs_a_scope_says_so_and_serves_the_token_that_brings_it()
     }
 }
 
+// CONS-17, SCOPE-6
+#[tokio::test]
+async fn a_tool_whose_scope_the_person_cleared_stays_closed_and_the_others_work() {
+    let gateway = development().await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let url = client.authorize_url("one", &[("scope", "mcp:tools tickets:delete")]);
+    for _ in 0..2 {
+        let consent = client.consent_page(&browser, &url, "admin").await;
+        let decided = client.decide_without(&browser, &consent, &["tickets:delete"]).await;
+        let code = decided.param("code").expect("a code");
+        let tokens: Value = client.redeem(&code).await.json().await.unwrap();
+        assert_eq!(call(&client, "read", &tokens).await.status(), PASSED);
+        let refused = call(&client, "delete", &tokens).await;
+        assert!(challenge(&refused).contains("scope=\"mcp:tools tickets:delete\""), "the client may ask again");
+        oauth_error(refused, 403, "insufficient_scope").await;
+    }
+    let consent = client.consent_page(&browser, &url, "admin").await;
+    let tokens = redeem(&client, &browser, &consent).await;
+    assert_eq!(call(&client, "delete", &tokens).await.status(), PASSED, "the person may change their mind");
+}
+
 // SCOPE-6, IDP-16
 #[tokio::test]
 async fn a_tool_that_needs_a_fresh_login_says_so_and_the_person_signs_in_anew() {

@@ -136,6 +136,12 @@ impl Page {
             .replace("&amp;", "&")
     }
 
+    /// The scopes that can be cleared; each is checked at first.
+    pub fn checkboxes(&self) -> Vec<String> {
+        let boxes = self.text.split("type=\"checkbox\" name=\"scope\" value=\"").skip(1);
+        boxes.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    }
+
     pub fn redirect(&self) -> &str {
         self.location
             .as_deref()

@@ -91,8 +91,22 @@ impl<'g> TestClient<'g> {
 
     /// Submits the consent page.
     pub async fn decide(&self, browser: &Browser, page: &Page, decision: &str) -> Page {
+        self.submit(browser, page, decision, &[]).await
+    }
+
+    /// Approves without the scopes that the person clears.
+    pub async fn decide_without(&self, browser: &Browser, page: &Page, cleared: &[&str]) -> Page {
+        self.submit(browser, page, "approve", cleared).await
+    }
+
+    async fn submit(&self, browser: &Browser, page: &Page, decision: &str, cleared: &[&str]) -> Page {
         let (transaction, csrf) = (page.field("transaction"), page.field("csrf"));
-        let fields = [("transaction", transaction.as_str()), ("csrf", &csrf), ("decision", decision)];
+        let mut fields = vec![("transaction", transaction.as_str()), ("csrf", &csrf), ("decision", decision)];
+        let boxes = page.checkboxes();
+        assert!(cleared.iter().all(|scope| boxes.iter().any(|one| one == scope)), "{cleared:?} of {boxes:?}");
+        let offered = if boxes.is_empty() { String::new() } else { page.field("offered") };
+        fields.push(("offered", &offered));
+        fields.extend(boxes.iter().filter(|one| !cleared.contains(&one.as_str())).map(|one| ("scope", one.as_str())));
         browser.post(&self.gateway.url("/oauth/consent"), &fields).await
     }
 

@@ -14,6 +14,7 @@ use crate::domain::client::ClientOrigin;
 use crate::domain::{Client, Person, Transaction, TransactionId};
 use crate::oauth::params::Params;
 use crate::oauth::redirect_uri::RedirectKind;
+use crate::oauth::scope::ScopeSet;
 use crate::web::admission::Context;
 use crate::web::cookie::{self, BrowserCookie};
 use crate::web::extract;
@@ -21,6 +22,9 @@ use crate::web::pages::{
     self, ClientIdentity, ConsentPage, ConsentWarning, InterstitialPage, PageLink, ScopeShown, ServerShown, SignedIn,
 };
 use crate::web::respond::{self, Trouble};
+
+/// As many checkboxes as a form brings back ([`Params`]). Further scopes are approved or cancelled with the rest.
+const MOST_CHOICES: usize = 64;
 
 /// The page of a transaction.
 pub fn location(context: &Context, id: &TransactionId) -> String {
@@ -97,7 +101,9 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
     let csrf = get("csrf").unwrap_or_default();
     match get("decision") {
         Some("continue") => start(&context, server, &id, &cookie, false).await,
-        Some("approve") => decide(&context, server, &id, &cookie, csrf, Decision::Approve).await,
+        Some("approve") => {
+            decide(&context, server, &id, &cookie, csrf, Decision::Approve { but: cleared(&form) }).await
+        }
         Some("cancel") if csrf.is_empty() => match server.cancel_before_login(&id, cookie.known.as_ref()).await {
             Ok(decided) => respond::see_other(&decided.location),
             Err(error) => refused(&error, &context),
@@ -106,6 +112,12 @@ pub async fn post(context: Context, headers: HeaderMap, body: Body) -> Response 
         Some("switch") => switch(&context, server, &id, &cookie, csrf).await,
         _ => refused(&ConsentError::Forged, &context),
     }
+}
+
+/// What the page let the person clear and does not come back (CONS-17). A form without checkboxes clears nothing.
+fn cleared(form: &Params) -> ScopeSet {
+    let offered = form.get("offered").ok().flatten().map(ScopeSet::parse).unwrap_or_default();
+    offered.difference(&form.all("scope").into_iter().map(str::to_owned).collect())
 }
 
 async fn decide(
@@ -240,6 +252,7 @@ fn consent(
     csrf: String,
 ) -> ConsentPage {
     let route = server.route(&transaction.request.route);
+    let optional: ScopeSet = server.optional_scopes(transaction).iter().take(MOST_CHOICES).map(str::to_owned).collect();
     ConsentPage {
         action: format!("{}oauth/consent", context.gateway.base_path),
         transaction: transaction.id.to_string(),
@@ -259,7 +272,7 @@ fn consent(
             .map(|scope| ScopeShown {
                 name: scope.to_owned(),
                 description: server.scopes.describe(scope),
-                optional: false,
+                optional: optional.contains(scope),
             })
             .collect(),
         warnings: warnings(transaction, client),

@@ -52,7 +52,7 @@ pub struct ScopeShown {
     pub name: String,
     /// What it lets the client do.
     pub description: String,
-    /// The person may clear it (CONS-17): a checkbox `scope` with the name as its value.
+    /// The person may clear it (CONS-17): a checkbox `scope` with the name as its value, once nothing else is waited for.
     pub optional: bool,
 }
 
@@ -89,7 +89,7 @@ impl ConnectionShown {
 }
 
 /// The decision. Posts `transaction`, `csrf`, `decision` = `approve` | `cancel` | `switch`, and with `approve`
-/// one `scope` for each optional scope that stays checked.
+/// `offered`, the optional scopes, and one `scope` for each of them that stays checked.
 #[derive(Debug, Clone, Template)]
 #[template(path = "consent.html")]
 pub struct ConsentPage {
@@ -118,6 +118,14 @@ impl ConsentPage {
     #[must_use]
     pub fn render(&self) -> String {
         super::html(self)
+    }
+
+    /// The scopes with a checkbox, as they stand in the form. While Approve waits the page is left by another form, and
+    /// what was cleared would be forgotten.
+    fn offered(&self) -> Option<String> {
+        let optional = self.scopes.iter().filter(|scope| scope.optional && !self.waits());
+        let names: Vec<&str> = optional.map(|scope| scope.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
     }
 
     fn waits(&self) -> bool {

@@ -257,8 +257,22 @@ fn cons_6_the_consent_page_shows_who_asks_for_what_and_where_it_goes() {
 
 #[test]
 fn cons_17_only_optional_scopes_have_a_checkbox() {
-    let html = consent("x").render();
-    assert_eq!(values(&html, "type=\"checkbox\" name=\"scope\" value=\""), ["files:write"]);
+    let html = ConsentPage { connection: None, ..consent("x") }.render();
+    assert_eq!(values(&html, "<label><input type=\"checkbox\" name=\"scope\" value=\""), ["files:write"]);
+    assert_eq!(values(&html, "name=\"offered\" value=\""), ["files:write"]);
+    assert!(html.contains("<fieldset aria-describedby=\"choice\">") && html.contains("id=\"choice\""));
+}
+
+#[test]
+fn cons_17_nothing_is_to_be_chosen_where_nothing_is_optional_or_the_account_comes_first() {
+    let waits = consent("x");
+    assert!(waits.scopes.iter().any(|scope| scope.optional));
+    for html in [waits.render(), sample_consent().render()] {
+        assert!(
+            !["type=\"checkbox\"", "name=\"offered\"", "id=\"choice\""].iter().any(|part| html.contains(part)),
+            "{html}"
+        );
+    }
 }
 
 #[test]
