@@ -334,6 +334,36 @@ mod tests {
     }
 
     #[test]
+    fn every_change_makes_a_version_and_ends_the_claim_and_new_tokens_end_every_trouble() {
+        let held = Connection { retry_at: UnixTime(2000), version: 5, ..connection().claimed(UnixTime(950)) };
+        let released = held.released(UnixTime(960));
+        assert_eq!((released.version, released.claimed_at, released.retry_at), (6, None, UnixTime(960)));
+        let refused = held.without_consent(ConsentNeeded::Scope);
+        assert_eq!((refused.version, refused.claimed_at, refused.needs_consent), (6, None, Some(ConsentNeeded::Scope)));
+        let renewed =
+            Connection { claimed_at: Some(UnixTime(950)), ..refused }.renewed(vec![1], false, None, UnixTime(970));
+        assert_eq!((renewed.version, renewed.generation, renewed.sealed.as_slice()), (7, 8, &[1][..]));
+        assert_eq!((renewed.claimed_at, renewed.retry_at, renewed.needs_consent), (None, UnixTime(0), None));
+        assert_eq!((renewed.has_refresh_token, renewed.expires_at, renewed.renew_at), (false, None, None));
+    }
+
+    #[test]
+    fn a_connection_is_one_upstreams_and_one_owners() {
+        let [ada, grace] = ["usr_1", "usr_2"].map(|id| Owner::Person(SubjectId::new(id)));
+        assert_eq!(ConnectionId::of("linear", &ada), ConnectionId::of("linear", &ada));
+        let others = [("linear", &grace), ("linear", &Owner::Everyone), ("notion", &ada)];
+        assert!(
+            others
+                .iter()
+                .all(|(upstream, owner)| ConnectionId::of(upstream, owner) != ConnectionId::of("linear", &ada))
+        );
+        for reason in [ConsentNeeded::Refused, ConsentNeeded::Expired, ConsentNeeded::Scope] {
+            assert_eq!(ConsentNeeded::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(ConsentNeeded::parse("other"), None);
+    }
+
+    #[test]
     fn scopes_are_compared_as_sets() {
         assert!(covers("a b", "b a"));
         assert!(covers("a", ""));

@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn every_change_makes_a_version_and_ends_the_claim_and_a_new_token_every_trouble() {
+        let held = SubjectToken { retry_at: UnixTime(2000), version: 5, ..token().claimed(UnixTime(950)) };
+        let next = held.with_refresh_token(vec![1]);
+        assert_eq!((next.version, next.claimed_at, next.sealed.as_slice()), (6, Some(UnixTime(950)), &[1][..]));
+        let released = held.released(UnixTime(960));
+        assert_eq!((released.version, released.claimed_at, released.retry_at), (6, None, UnixTime(960)));
+        let last = held.without_renewal();
+        assert_eq!((last.version, last.claimed_at, last.renewable), (6, None, false));
+        let renewed = held.renewed(vec![2], UnixTime(1300), UnixTime(1000));
+        assert_eq!((renewed.version, renewed.claimed_at, renewed.retry_at), (6, None, UnixTime(0)));
+        assert_eq!((renewed.sealed.as_slice(), renewed.expires_at), (&[2][..], UnixTime(1300)));
+    }
+
+    #[test]
     fn without_renewal_the_person_signs_in_again_once_it_has_ended() {
         let last = token().claimed(UnixTime(900)).without_renewal();
         assert_eq!(step(&last, None, 989), Usable);
