@@ -17,6 +17,7 @@ use crate::crypto::KeyMaterial;
 use crate::domain::SystemRandom;
 use crate::runtime::{self, ConfigSource, DevelopmentSettings, Settings};
 use crate::telemetry::{self, LogFormat};
+use crate::web::Origins;
 
 /// Run everything on this machine: loopback only, a development login, a demo server, no set-up
 #[derive(Debug, Clone, Args)]
@@ -30,6 +31,9 @@ pub struct DevArgs {
     /// Loopback address to listen on; repeatable
     #[arg(long, env = "DOORWARD_LISTEN", value_name = "ADDR", value_delimiter = ',', default_values = ["127.0.0.1:9000", "[::1]:9000"])]
     pub listen: Vec<SocketAddr>,
+    /// A loopback origin that it is reached at beside those of its addresses, such as the near end of a tunnel; repeatable
+    #[arg(long, env = "DOORWARD_PUBLIC_URL", value_name = "URL", value_delimiter = ',')]
+    pub public_url: Vec<String>,
     /// Pass login and consent without a page, for test suites that cannot click
     #[arg(long)]
     pub auto_approve: bool,
@@ -50,6 +54,12 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(open) = args.process.metrics().filter(|listen| !listen.address.ip().is_loopback()) {
         bail!("dev is for this machine only: --metrics-listen {} is not a loopback address", open.address);
+    }
+    if let Some(open) = args.public_url.iter().find(|url| !is_loopback(url)) {
+        bail!(
+            "dev is for this machine only: --public-url {open} is not a loopback origin such as http://localhost:9000; \
+             leave it out (DOORWARD_PUBLIC_URL counts too), or use `doorward serve`"
+        );
     }
     let format = args.process.log_format.unwrap_or(LogFormat::Pretty);
     let _log = telemetry::start(format, &args.process.log_level).map_err(anyhow::Error::msg)?;
@@ -92,7 +102,7 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         args.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", home.join("doorward.db").display()));
     Ok(Settings {
         listen: args.listen.clone(),
-        public_urls: public_urls(&args.listen),
+        public_urls: [public_urls(&args.listen), args.public_url.clone()].concat(),
         trusted_proxies: args.process.trusted_proxies.clone(),
         base_path: process::base_path(&args.process.base_path)?,
         database_url: database,
@@ -110,6 +120,10 @@ fn settings(args: &DevArgs, home: &Path) -> anyhow::Result<Settings> {
         metrics: args.process.metrics(),
         development: Some(DevelopmentSettings { auto_approve: args.auto_approve }),
     })
+}
+
+fn is_loopback(url: &str) -> bool {
+    Origins::new(&[url]).is_ok_and(|origins| origins.all_loopback())
 }
 
 /// `localhost` and the loopback addresses, on every port that is listened on.

@@ -1,4 +1,4 @@
-//! What `serve` refuses to start with (OPS-1, OPS-2), before it listens anywhere.
+//! What `serve` and `dev` refuse to start with (OPS-1, OPS-2, OPS-10), before they listen anywhere.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -115,14 +115,34 @@ fn a_public_url_of_plain_http_is_for_this_machine_only() {
 #[test]
 fn dev_is_for_this_machine_only_and_nothing_else_approves_by_itself() {
     let folder = tempfile::tempdir().unwrap();
+    // The start ends at the faults of the configuration, should it come that far.
+    write_faults(folder.path());
     for (args, complaint) in [
         (&["dev", "--listen", "0.0.0.0:0"][..], "not a loopback address"),
         (&["dev", "--listen", "127.0.0.1:0", "--listen", "192.0.2.1:9000"], "not a loopback address"),
-        (&["dev", "--public-url", "https://gw.example"], "--public-url"),
+        (&["dev", "--public-url", "https://gw.example"], "--public-url https://gw.example is not a loopback origin"),
+        (
+            &["dev", "--public-url", "http://localhost:9000,http://192.0.2.1:9000"],
+            "--public-url http://192.0.2.1:9000 is",
+        ),
+        (&["dev", "--public-url", "http://localhost.gw.example"], "use `doorward serve`"),
+        (&["dev", "--public-url", "http://localhost:9000/mcp"], "not a loopback origin such as http://localhost:9000"),
         (&["serve", "--auto-approve", "--public-url", "http://localhost:9000"], "--auto-approve"),
     ] {
         let (output, said) = doorward(folder.path(), args);
         assert!(!output.status.success() && said.contains(complaint), "{args:?}: {said}");
     }
     assert!(!folder.path().join(".doorward").exists(), "it did not come so far as to make a store");
+}
+
+// OPS-10
+#[test]
+fn dev_does_not_overlook_a_public_url_in_its_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    write_faults(folder.path());
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    dev.env_clear().env("DOORWARD_PUBLIC_URL", "https://gw.example").current_dir(folder.path()).arg("dev");
+    let output = dev.args(["--listen", "127.0.0.1:0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("DOORWARD_PUBLIC_URL counts too"), "{said}");
 }
