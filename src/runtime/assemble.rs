@@ -322,6 +322,18 @@ impl Assembly {
         Ok(())
     }
 
+    /// The issuers of live grants that this gateway is no longer, since a public URL or the path of a route changed
+    /// (OPS-16).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn issuers_gone(&self, config: &GatewayConfig) -> Result<Vec<String>, crate::store::StoreError> {
+        let mut issuers = self.store.issuers_of_grants(self.clock.now()).await?;
+        let is_one = |path: &str| config.login.is_some() && (path.is_empty() || config.protected_route(path).is_some());
+        issuers.retain(|issuer| !self.origins.iter().any(|origin| issuer.strip_prefix(origin).is_some_and(is_one)));
+        Ok(issuers)
+    }
+
     /// Reads all keys again.
     ///
     /// # Errors

@@ -64,6 +64,7 @@ pub async fn run(
     log_notes(&loaded);
     let config = with_demo(loaded.config, demo.as_ref());
     let shared = install(&assembly, config.clone()).await;
+    warn_of_former_issuers(&assembly, &config).await;
     let tasks = TaskTracker::new();
     let connections = Places::new(assembly.settings.max_connections);
     metrics::add_connections(&assembly.metrics, &connections);
@@ -187,6 +188,20 @@ async fn install(assembly: &Assembly, config: GatewayConfig) -> SharedGateway {
         tracing::warn!(event = "removed_clients_unknown", %error);
     }
     assembly.install(gateway)
+}
+
+/// Clients are bound to the issuer that they registered with (SEP-2352): those of a former one have to start anew (OPS-16).
+async fn warn_of_former_issuers(assembly: &Assembly, config: &GatewayConfig) {
+    match assembly.issuers_gone(config).await {
+        Ok(gone) if gone.is_empty() => {}
+        Ok(gone) => tracing::warn!(
+            event = "issuer_changed",
+            issuers = gone.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", "),
+            "applications still hold grants of URLs that this gateway no longer has: they must register again and people \
+             sign in again. To go on serving them, name the origin in --public-url again, or give the route its path back"
+        ),
+        Err(error) => tracing::warn!(event = "former_issuers_unknown", %error),
+    }
 }
 
 fn log_notes(loaded: &Loaded) {

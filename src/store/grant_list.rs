@@ -107,6 +107,16 @@ impl Store {
         Ok(scopes.iter().map(|scope| ScopeSet::parse(scope)).collect())
     }
 
+    /// The issuers of the grants that live, each once, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn issuers_of_grants(&self, now: UnixTime) -> Result<Vec<String>, StoreError> {
+        const SQL: &str =
+            "SELECT DISTINCT issuer FROM grants WHERE revoked_at IS NULL AND expires_at > $1 ORDER BY issuer";
+        Ok(read!(self, |pool| sqlx::query_scalar(SQL).bind(now.0).fetch_all(pool).await)?)
+    }
+
     /// Notes that tokens of these grants were used.
     ///
     /// # Errors

@@ -1,7 +1,12 @@
-//! What `serve` and `dev` refuse to start with (OPS-1, OPS-2, OPS-10), before they listen anywhere.
+//! What `serve` and `dev` refuse to start with (OPS-1, OPS-2, OPS-10), before they listen anywhere, and what they warn of.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::person::Person;
+use crate::ports::free_port;
+use crate::process::{Process, http};
 
 const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -145,4 +150,54 @@ fn dev_does_not_overlook_a_public_url_in_its_environment() {
     let output = dev.args(["--listen", "127.0.0.1:0"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("DOORWARD_PUBLIC_URL counts too"), "{said}");
+}
+
+/// What `dev` says until it is ready.
+async fn said_at_start(folder: &Path, port: u16, more: &[&str]) -> String {
+    let log = folder.join("log");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .env_clear()
+        .current_dir(folder)
+        .args(["dev", "--log-level", "warn", "--log-format", "json", "--metrics-listen", "off"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut ready = false;
+    for _ in 0..600 {
+        let answer = http().get(format!("http://localhost:{port}/readyz")).send().await;
+        ready = answer.is_ok_and(|answer| answer.status() == 200);
+        if ready || child.try_wait().unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(ready, "{said}");
+    said
+}
+
+// OPS-16
+#[tokio::test]
+async fn a_changed_public_url_is_told_at_start_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    let former = process.origin.clone();
+    let person = Person::new(&former).await;
+    person.approve(&person.consent_page("demo").await).await;
+    drop(process);
+
+    let port = free_port();
+    let said = said_at_start(folder.path(), port, &[]).await;
+    let warning =
+        said.lines().find(|line| line.contains("issuer_changed")).unwrap_or_else(|| panic!("no word: {said}"));
+    for told in [former.as_str(), "register again", "--public-url"] {
+        assert!(warning.contains(told), "{warning}");
+    }
+    let kept = said_at_start(folder.path(), port, &["--public-url", &former]).await;
+    assert!(!kept.contains("issuer_changed"), "{kept}");
 }

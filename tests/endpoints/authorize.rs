@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, param_of};
 use crate::support::flow::{REDIRECT, TestClient};
-use crate::support::gateway::{Options, TestGateway};
+use crate::support::gateway::{Options, TestGateway, load};
 
 // AUTHZ-1, AUTHZ-2, AUTHZ-4
 #[tokio::test]
@@ -139,6 +139,28 @@ async fn the_route_bound_endpoint_implies_the_resource_and_names_its_own_issuer(
     assert_eq!(wrong.param("error").as_deref(), Some("invalid_target"));
     let nowhere = browser.get(&bound(&[]).replace("/mcp/two?", "/mcp/nine?")).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+}
+
+// OPS-16
+#[tokio::test]
+async fn the_issuer_of_a_route_that_moved_is_gone_for_those_who_know_it() {
+    let gateway = TestGateway::start().await;
+    let client = TestClient::register(&gateway).await;
+    let browser = Browser::new();
+    let url = client.authorize_url("two", &[]).replace("/oauth/authorize?", "/oauth/authorize/mcp/two?");
+    let page = client.consent_page(&browser, &url, "admin").await;
+    client.redeem(&client.decide(&browser, &page, "approve").await.param("code").unwrap()).await;
+    client.connect("one").await;
+    let gone = async |slugs: &[&'static str]| {
+        let routes = slugs.iter().map(|slug| (*slug, "http://127.0.0.1:9/mcp".to_owned())).collect();
+        let config = load(&Options { routes, ..Options::default() }, gateway.folder());
+        gateway.assembly.issuers_gone(&config).await.unwrap()
+    };
+    assert_eq!(gone(&["one", "two"]).await, [""; 0]);
+    assert_eq!(gone(&["two"]).await, [""; 0], "the issuer of the origin is there");
+    assert_eq!(gone(&["one", "too"]).await, [gateway.resource("two")]);
+    gateway.clock.advance(31_536_001);
+    assert_eq!(gone(&["one"]).await, [""; 0], "nobody holds anything of it any more");
 }
 
 // AUTHZ-5, AUTHZ-10
