@@ -40,7 +40,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use env::{Env, ProcessEnv};
 pub use flags::{Flags, from_flags};
 pub use model::*;
-pub use schema::{policies_schema, routes_schema};
+pub use schema::{policies_schema, routes_schema, without_references};
 
 pub(crate) use document::dialect;
 pub(crate) use flags::is_slug;

@@ -24,21 +24,19 @@ pub fn routes_schema() -> Value {
     of::<raw::Routes>()
 }
 
+/// What stands in several places, such as `gateway` in every login policy, is written once, under `$defs`.
 fn of<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    strip_null(&mut schema);
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
+    tidy(&mut schema);
     schema
 }
 
-/// An optional member is left out, never `null`: takes null out of types, alternatives and defaults.
-fn strip_null(schema: &mut Value) {
+/// An optional member is left out, never `null`: takes null out of types, alternatives and defaults. The default of what
+/// is described elsewhere is described there, member by member.
+fn tidy(schema: &mut Value) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(strip_null),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Object(map) => {
-            if map.get("default").is_some_and(Value::is_null) {
-                map.remove("default");
-            }
             if let Some(Value::Array(types)) = map.get_mut("type") {
                 types.retain(|name| name != "null");
                 if let [only] = types.as_slice() {
@@ -54,29 +52,52 @@ fn strip_null(schema: &mut Value) {
                 if let [Value::Object(only)] = alternatives.as_mut_slice() {
                     let only = std::mem::take(only);
                     map.remove("anyOf");
-                    for (key, value) in only {
-                        map.entry(key).or_insert(value);
-                    }
+                    merge(map, only);
                 }
             }
-            for (key, value) in map.iter_mut() {
-                if key == "default" { strip_null_members(value) } else { strip_null(value) }
+            if map
+                .get("default")
+                .is_some_and(|default| default.is_null() || default.is_object() && map.contains_key("$ref"))
+            {
+                map.remove("default");
             }
+            map.iter_mut().filter(|(key, _)| *key != "default").for_each(|(_, value)| tidy(value));
         }
         _ => {}
     }
 }
 
-fn strip_null_members(default: &mut Value) {
-    if let Value::Object(map) = default {
-        map.retain(|_, value| !value.is_null());
-        map.values_mut().for_each(strip_null_members);
+/// The same schema without references: what they name stands in their place.
+#[must_use]
+pub fn without_references(schema: &Value) -> Value {
+    fn whole(part: &Value, defs: &Value) -> Value {
+        match part {
+            Value::Array(items) => items.iter().map(|item| whole(item, defs)).collect(),
+            Value::Object(map) => {
+                let kept = map.iter().filter(|(key, _)| !["$ref", "$defs"].contains(&key.as_str()));
+                let mut made: Map<_, _> = kept.map(|(key, value)| (key.clone(), whole(value, defs))).collect();
+                let named = map.get("$ref").and_then(|name| name.as_str()?.strip_prefix("#/$defs/"));
+                if let Some(Value::Object(named)) = named.map(|name| whole(&defs[name], defs)) {
+                    merge(&mut made, named);
+                }
+                Value::Object(made)
+            }
+            other => other.clone(),
+        }
+    }
+    whole(schema, &schema["$defs"])
+}
+
+/// What `map` says itself holds before what `more` says.
+fn merge(map: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (key, value) in more {
+        map.entry(key).or_insert(value);
     }
 }
 
 /// Checks `document` against the schema of `T` and reads what is left.
 pub(super) fn read<T: JsonSchema + DeserializeOwned + Default>(document: &mut Node, problems: &mut Problems) -> T {
-    let schema = of::<T>();
+    let schema = without_references(&of::<T>());
     if !(Check { problems }).node(document, &schema, "the document") {
         return T::default();
     }

@@ -1,6 +1,6 @@
 //! The JSON Schemas: checked in, and complete.
 
-use doorward::config::{policies_schema, routes_schema};
+use doorward::config::{policies_schema, routes_schema, without_references};
 
 /// Every option of gateway.md §3 and §6.1 to §6.3 and §7.
 const POLICY_OPTIONS: &[&str] = &[
@@ -182,6 +182,30 @@ fn the_checked_in_schemas_are_what_doorward_schema_prints() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text, format!("{schema:#}\n"), "run: doorward schema {name} > config/{name}.schema.json");
     }
+}
+
+#[test]
+fn the_schemas_say_everything_once_and_name_nothing_that_is_not_there() {
+    fn references<'a>(schema: &'a serde_json::Value, found: &mut Vec<&'a str>) {
+        match schema {
+            serde_json::Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(serde_json::Value::as_str));
+                map.values().for_each(|value| references(value, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    for schema in [policies_schema(), routes_schema()] {
+        let mut found = Vec::new();
+        references(&schema, &mut found);
+        let missing: Vec<_> = found.iter().filter(|name| schema.pointer(&name[1..]).is_none()).collect();
+        assert!(!found.is_empty() && missing.is_empty(), "{missing:?}");
+        let whole = without_references(&schema);
+        assert_eq!(whole, without_references(&whole), "nothing is left to look up");
+    }
+    let places = policies_schema().to_string().matches("accessTokenTtlSeconds").count();
+    assert_eq!(places, 1, "what every login policy has stands in one place");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | `identity.rs` | the MCP servers of `examples/` that verify who calls |
 //! | `keycloak.rs` | a Keycloak server, behind the generic policy and behind its own |
 //! | `rmcp_client.rs` | the official Rust client, in process |
+//! | `schemas.rs` | the printed JSON Schemas in somebody else's validator |
 //! | `upstreams.rs` | servers behind that want OAuth themselves |
 //! | `suites.rs` | conformance, the browser, documents as client ids |
 
@@ -35,6 +36,7 @@ mod ports;
 mod postgres;
 mod process;
 mod rmcp_client;
+mod schemas;
 mod suites;
 mod upstreams;
 mod world;
