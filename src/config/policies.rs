@@ -43,6 +43,8 @@ const TYPES: &[(&str, &str)] = &[
     ("set-upstream-api-key-inbound", "SetUpstreamApiKeyInboundPolicy"),
     ("audit-log-inbound", "AuditLogInboundPolicy"),
 ];
+/// An export that goes by a second name in projects of Zuplo's gateway.
+const EXPORT_ALIASES: &[(&str, &str)] = &[("AuditLogsInboundPolicy", "AuditLogInboundPolicy")];
 
 /// What routes may name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,7 +162,9 @@ pub(super) fn read(document: Option<Node>, mode: Mode, problems: &mut Problems) 
                 Some(Rule::Headers(headers::set_api_key(&options, node, problems)))
             }),
             raw::Policy::AuditLog(policy) => {
-                policies.add_rule(policy, node, |options, _| Some(Rule::AuditLog(audit_log::resolve(&options))));
+                policies.add_rule(policy, node, |options, node| {
+                    Some(Rule::AuditLog(audit_log::resolve(&options, node, problems)))
+                });
             }
             raw::Policy::RateLimit(policy) => {
                 let name = policy.name.clone().unwrap_or_default();
@@ -322,6 +326,7 @@ fn check_type(policy: &Node, problems: &mut Problems) -> bool {
     if let Some(export) = export
         && let Some(given) = export.as_text()
         && given != *right
+        && !EXPORT_ALIASES.contains(&(given, *right))
     {
         problems
             .add("value", export.place, format!("`export` does not belong to `{text}`"))

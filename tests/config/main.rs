@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it is disappointed")]
 
 mod access;
+mod audit_log;
 mod authkit;
 mod capability_filter;
 mod client_certificate;

@@ -139,6 +139,13 @@ const POLICY_OPTIONS: &[&str] = &[
     "geolocation",
     "eventTypeBase",
     "bucketId",
+    "logUser",
+    "logIpAddress",
+    "logGeolocation",
+    "logQueryParameters",
+    "logRouteParameters",
+    "tenant",
+    "tenantKey",
 ];
 
 /// Every member of gateway.md §2 and every option of §10 that this version has.
