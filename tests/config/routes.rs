@@ -187,6 +187,26 @@ fn a_path_does_not_collide_with_the_gateways_own() {
     "#);
 }
 
+// OPS-1
+#[test]
+fn whatever_else_openapi_has_is_let_stand() {
+    let items = r#""/mcp/a": {"summary": "A", "servers": [{"url": "https://a.example"}], "parameters": [], "get,post": {
+"operationId": "a", "tags": ["mcp"], "security": [{"oauth": []}], "servers": [], "callbacks": {}, "parameters": [],
+"responses": {"200": {"description": "ok"}}, "deprecated": false, "x-internal": true,
+"x-zuplo-route": {"handler": {"export": "McpProxyHandler", "options": {"rewritePattern": "https://up.example.com/mcp"}},
+"policies": {"inbound": ["workos"]}}}}"#;
+    let document = routes_with(items).replacen(
+        "\"paths\"",
+        r#""security": [{"oauth": []}], "webhooks": {}, "components": {}, "tags": [], "servers": [], "paths""#,
+        1,
+    );
+    let said = Folder::new(&[("policies.json", &policies_with("")), ("routes.oas.json", &document)])
+        .report(SECRET, Mode::Serve);
+    assert!(said.starts_with("valid"), "{said}");
+    let bare = with_items(r#""/mcp/a": {"servers": [], "parameters": []}"#);
+    assert!(bare.contains("`/mcp/a` has no operation"), "{bare}");
+}
+
 #[test]
 fn a_method_that_is_none_is_unknown() {
     assert_snapshot!(with_items(r##""/mcp/a": {"post,get": {"operationId": "a"}}"##), @r#"

@@ -21,6 +21,8 @@ pub struct Routes {
     /// Each key is the path of a route, such as `/mcp/linear`.
     pub paths: Option<BTreeMap<String, PathItem>>,
     pub servers: Vec<Value>,
+    pub security: Vec<Value>,
+    pub webhooks: BTreeMap<String, Value>,
     pub components: BTreeMap<String, Value>,
     pub tags: Vec<Value>,
     pub external_docs: BTreeMap<String, Value>,
@@ -40,6 +42,8 @@ pub struct PathItem {
     pub get_post: Option<Operation>,
     #[serde(rename = "get,post,delete")]
     pub get_post_delete: Option<Operation>,
+    pub servers: Vec<Value>,
+    pub parameters: Vec<Value>,
 }
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +66,9 @@ pub struct Operation {
     pub parameters: Vec<Value>,
     pub request_body: BTreeMap<String, Value>,
     pub responses: BTreeMap<String, Value>,
+    pub callbacks: BTreeMap<String, Value>,
+    pub security: Vec<Value>,
+    pub servers: Vec<Value>,
     pub deprecated: bool,
 }
 
