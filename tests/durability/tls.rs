@@ -38,7 +38,8 @@ fn client(root: &Certificate) -> reqwest::ClientBuilder {
     Client::builder().no_proxy().tls_certs_only([root.clone()])
 }
 
-async fn start(folder: tempfile::TempDir, root: &Certificate) -> Served {
+/// Starts it; it is not ready yet.
+fn start(folder: tempfile::TempDir, more: &[&str]) -> Served {
     let config = folder.path().join("config");
     std::fs::create_dir(&config).unwrap();
     std::fs::write(config.join("policies.json"), r#"{ "policies": [], "corsPolicies": [] }"#).unwrap();
@@ -53,14 +54,19 @@ async fn start(folder: tempfile::TempDir, root: &Certificate) -> Served {
         .current_dir(folder.path())
         .args(["serve", "--metrics-listen", "off", "--secret-key", SECRET_KEY, "--public-url", &url])
         .args(["--listen", &format!("127.0.0.1:{port}"), "--tls-cert", "cert.pem", "--tls-key", "key.pem"])
+        .args(more)
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
         .spawn()
         .unwrap();
-    let served = Served { child, url, folder };
-    let client = client(root).build().unwrap();
-    until(&served, async || client.get(format!("{}/readyz", served.url)).send().await.is_ok()).await;
-    served
+    Served { child, url, folder }
+}
+
+fn is_healthy(served: &Served, more: &[&str]) -> bool {
+    let address = served.url.replace("https://localhost", "127.0.0.1");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    let output = command.env_clear().args(["healthcheck", "--listen", &address]).args(more).output().unwrap();
+    output.status.success()
 }
 
 async fn until(served: &Served, reached: impl AsyncFn() -> bool) {
@@ -78,7 +84,8 @@ async fn until(served: &Served, reached: impl AsyncFn() -> bool) {
 async fn alpn_chooses_the_version_and_a_renewed_certificate_cuts_nobody_off() {
     let folder = tempfile::tempdir().unwrap();
     let old = certify(folder.path());
-    let served = start(folder, &old).await;
+    let served = start(folder, &[]);
+    until(&served, async || is_healthy(&served, &[])).await;
     let (either, only_http1) =
         (client(&old).build().unwrap(), client(&old).http1_only().pool_max_idle_per_host(1).build().unwrap());
     let version = async |client: &Client| {
@@ -95,4 +102,14 @@ async fn alpn_chooses_the_version_and_a_renewed_certificate_cuts_nobody_off() {
     assert_eq!(version(&client(&old).build().unwrap()).await, None, "who connects now sees the new one");
     assert_eq!(version(&either).await, Some((200, Version::HTTP_2)), "who is connected goes on");
     assert_eq!(version(&only_http1).await, Some((200, Version::HTTP_11)));
+}
+
+// OPS-3
+#[tokio::test]
+async fn the_health_check_speaks_as_the_listener_does() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let served = start(folder, &["--proxy-protocol"]);
+    until(&served, async || is_healthy(&served, &["--proxy-protocol"])).await;
+    assert!(!is_healthy(&served, &[]), "a connection that does not say whose it is is closed");
 }
