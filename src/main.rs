@@ -17,10 +17,19 @@ fn main() -> ExitCode {
         // Whoever read the output, such as `head`, has seen enough.
         Err(error) if has_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", said(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes. Many repeat their cause; it is said once.
+fn said(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        known if known.contains(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
 }
 
 fn has_closed_pipe(error: &anyhow::Error) -> bool {

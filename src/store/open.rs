@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -27,9 +28,9 @@ pub enum OpenError {
     Url(sqlx::Error),
     #[error("another doorward already runs on {path}; several gateways need --database-url postgres://…")]
     InUse { path: PathBuf },
-    #[error("cannot open {path}: {source}")]
+    #[error("--database-url: cannot open {path}, or its folder is not there: {source}")]
     File { path: PathBuf, source: std::io::Error },
-    #[error("cannot open the database: {0}")]
+    #[error("cannot open the database of --database-url: {0}")]
     Connect(#[source] sqlx::Error),
     #[error("the database was written by a newer doorward (migration {0}); run that version or a newer one")]
     Newer(i64),
@@ -153,13 +154,18 @@ async fn connect_sqlite(path: &str, lock: Option<Arc<File>>) -> Result<Store, Op
 
 async fn connect_postgres(url: &str) -> Result<Store, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?.application_name("doorward");
-    let pool = PgPoolOptions::new()
-        .max_connections(16)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(OpenError::Connect)?;
-    Ok(Store::over(Backend::Postgres(pool)))
+    let pool =
+        PgPoolOptions::new().max_connections(16).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options.clone()).await;
+    match pool {
+        Ok(pool) => Ok(Store::over(Backend::Postgres(pool))),
+        // A pool keeps to itself why it had to wait.
+        Err(sqlx::Error::PoolTimedOut) => {
+            let why = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await;
+            let why = why.ok().and_then(Result::err).unwrap_or(sqlx::Error::PoolTimedOut);
+            Err(OpenError::Connect(why))
+        }
+        Err(error) => Err(OpenError::Connect(error)),
+    }
 }
 
 /// Holds `<database>.lock` until the store is dropped; the system lets go of it when the process dies.

@@ -8,6 +8,8 @@ use crate::person::Person;
 use crate::ports::free_port;
 use crate::process::{Process, http};
 
+use crate::process::Process;
+
 const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn doorward(folder: &Path, args: &[&str]) -> (Output, String) {
@@ -114,6 +116,73 @@ fn a_public_url_of_plain_http_is_for_this_machine_only() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("must be https"), "{said}");
     }
+}
+
+// OPS-1
+#[test]
+fn what_keeps_a_gateway_from_starting_is_named_once_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("policies.json"), r#"{ "policies": [] }"#).unwrap();
+    std::fs::write(config.join("routes.oas.json"), r#"{ "openapi": "3.1.0", "paths": {} }"#).unwrap();
+    std::fs::write(folder.path().join("text.db"), "this is no database, although it is long enough to be one").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let away = format!("postgres://doorward:hunter2@{address}/doorward?sslmode=disable");
+    for (more, complaint) in [
+        (&["--listen", &address][..], format!("cannot listen on {address}: Address already in use")),
+        (
+            &["--database-url", "sqlite://none/doorward.db"],
+            "--database-url: cannot open none/doorward.db.lock, or its folder is not there: No such file".to_owned(),
+        ),
+        (&["--database-url", "sqlite://text.db"], "the database of --database-url: ".to_owned()),
+        (&["--database-url", "mysql://db"], "must start with sqlite:// or postgres://".to_owned()),
+        (&["--outbound-ca-file", "none.pem"], "--outbound-ca-file none.pem: No such file".to_owned()),
+        (&["--public-url", "gateway.example"], "--public-url `gateway.example` is not a URL such as".to_owned()),
+        (&["--base-path", "/a b"], "--base-path /a b: letters, digits".to_owned()),
+        (&["--metrics-listen", &address], format!("--metrics-listen {address}: Address already in use")),
+    ] {
+        let mut args = vec!["serve", "--secret-key", SECRET_KEY];
+        for (flag, value) in
+            [("--public-url", "https://gw.example"), ("--listen", "127.0.0.1:0"), ("--metrics-listen", "off")]
+        {
+            if !more.contains(&flag) {
+                args.extend([flag, value]);
+            }
+        }
+        args.extend(more);
+        let (output, said) = doorward(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(1), "{more:?}: {said}");
+        assert_eq!(said.matches(&complaint).count(), 1, "{more:?}: {said}");
+        let causes = ["(os error 2)", "(os error 98)", "not a database", "is not a URL"];
+        assert!(causes.iter().all(|cause| said.matches(cause).count() <= 1), "{more:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{more:?}: {said}");
+    }
+    drop(taken);
+    // Nobody is there any more.
+    let args = ["serve", "--secret-key", SECRET_KEY, "--public-url", "https://gw.example", "--listen", "127.0.0.1:0"];
+    let (output, said) = doorward(folder.path(), &[&args[..], &["--database-url", &away]].concat());
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("of --database-url: ") && said.contains("Connection refused"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+// OPS-3
+#[tokio::test]
+async fn the_health_check_of_a_container_tells_a_ready_gateway_from_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path()).await;
+    let listen = process.origin.replace("http://localhost", "127.0.0.1");
+    let port = listen.rsplit_once(':').unwrap().1;
+    for address in [&listen, &format!("0.0.0.0:{port}")] {
+        let (output, said) = doorward(folder.path(), &["healthcheck", "--listen", address]);
+        assert_eq!(output.status.code(), Some(0), "{address}: {said}");
+    }
+    drop(process);
+    let (output, said) = doorward(folder.path(), &["healthcheck", "--listen", &listen]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{listen} does not answer")), "{said}");
 }
 
 // OPS-10, OPS-11
