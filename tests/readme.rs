@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::CommandFactory as _;
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -153,6 +155,26 @@ fn every_command_shown_exists_with_its_flags() {
         }
     }
     assert!(seen >= 3, "the documents show how to start the gateway");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+// OPS-1
+#[test]
+fn every_flag_of_the_process_has_a_twin_in_the_environment_and_a_row_in_operations() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).expect("the page is readable");
+    let mut faults = Vec::new();
+    let cli = doorward::cli::Cli::command();
+    for command in cli.get_subcommands().filter(|command| ["serve", "dev"].contains(&command.get_name())) {
+        for (flag, argument) in command.get_arguments().filter_map(|one| Some((one.get_long()?, one))) {
+            if !page.lines().any(|line| line.starts_with("| `--") && line.contains(&format!("`--{flag}`"))) {
+                faults.push(format!("docs/operations.md has no row for --{flag}"));
+            }
+            // Nobody should have this by accident.
+            if argument.get_env().is_none() && flag != "auto-approve" {
+                faults.push(format!("--{flag} has no twin"));
+            }
+        }
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

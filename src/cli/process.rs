@@ -94,13 +94,14 @@ pub struct FolderlessArgs {
     #[arg(long, env = "WORKOS_CLIENT_SECRET", value_name = "KEY", hide_env_values = true)]
     pub workos_client_secret: Option<String>,
     /// Another WorkOS API host
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "WORKOS_API_URL", value_name = "URL")]
     pub workos_api_url: Option<String>,
     /// Leave sign-in to this AuthKit domain, such as name.authkit.app: clients register and sign in there
     #[arg(long, env = "DOORWARD_AUTHKIT_DOMAIN", value_name = "DOMAIN")]
     pub authkit_domain: Option<String>,
-    /// Put this MCP server behind /mcp/SLUG; repeatable, and stands in for the config folder
-    #[arg(long = "server", value_name = "SLUG=URL")]
+    /// Put this MCP server behind /mcp/SLUG; repeatable (in the environment: with blanks between), and stands in for
+    /// the config folder
+    #[arg(long = "server", env = "DOORWARD_SERVER", value_name = "SLUG=URL", value_delimiter = ' ')]
     pub servers: Vec<String>,
 }
 
@@ -116,13 +117,13 @@ impl FolderlessArgs {
         Flags {
             workos_client_id: self.workos_client_id.clone().or_else(|| env.get("WORKOS_CLIENT_ID")),
             workos_client_secret: secret.map(SecretString::from),
-            workos_api_url: self.workos_api_url.clone(),
+            workos_api_url: self.workos_api_url.clone().filter(|url| !url.is_empty()),
             authkit_domain: self
                 .authkit_domain
                 .clone()
                 .or_else(|| env.get("DOORWARD_AUTHKIT_DOMAIN"))
                 .filter(|domain| !domain.is_empty()),
-            servers: self.servers.clone(),
+            servers: self.servers.iter().filter(|server| !server.is_empty()).cloned().collect(),
         }
     }
 }
