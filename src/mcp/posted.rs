@@ -44,6 +44,8 @@ pub struct Message {
     pub name: Option<String>,
     /// The revision it claims to be written in.
     pub version: Option<String>,
+    /// What it hands to a tool or a prompt.
+    pub arguments: Option<Value>,
 }
 
 /// An item that a message is about.
@@ -89,13 +91,14 @@ fn message(value: Value) -> Result<Message, BadPost> {
         Some(Value::String(method)) => method,
         Some(_) => return Err(BadPost::NoMessage),
     };
-    let params = match members.remove("params") {
+    let mut params = match members.remove("params") {
         Some(Value::Object(params)) => params,
         _ => Map::new(),
     };
     let (name, targets) = targets(&method, &params)?;
     let version = params.get("_meta").and_then(|meta| text(meta.as_object()?, PROTOCOL_VERSION));
-    Ok(Message { id, method: Some(method), targets, name, version })
+    let arguments = params.remove("arguments");
+    Ok(Message { id, method: Some(method), targets, name, version, arguments })
 }
 
 /// What `Mcp-Name` mirrors, and the items.

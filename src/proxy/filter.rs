@@ -167,7 +167,8 @@ fn prepare(headers: &mut HeaderMap) {
         .keys()
         .filter(|name| {
             let plain = name.as_str().replace(|char: char| !char.is_ascii_alphanumeric(), "-");
-            plain != name.as_str() && JUDGED.contains(&plain.as_str())
+            let is_judged = plain != name.as_str() && JUDGED.contains(&plain.as_str());
+            is_judged || (plain.starts_with(mirrored::PARAM) && !name.as_str().starts_with(mirrored::PARAM))
         })
         .cloned()
         .collect();
@@ -191,7 +192,12 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ProxyError> {
 fn check_mirrored(headers: &HeaderMap, posted: &Posted) -> Result<(), ProxyError> {
     let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     let (method, name, version) = (values(mirrored::METHOD), values(mirrored::NAME), values(mcp::PROTOCOL_VERSION));
-    let mirrored = Mirrored { method: &method, name: &name, version: &version };
+    let params: Vec<(&str, &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| name.starts_with(mirrored::PARAM))
+        .collect();
+    let mirrored = Mirrored { method: &method, name: &name, version: &version, params: &params };
     mirrored.check(posted).map_err(|mismatch| {
         let id = posted.messages.first().filter(|_| !posted.is_batch).and_then(|message| message.id.clone());
         ProxyError::HeaderMismatch(mismatch, id)

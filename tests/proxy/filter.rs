@@ -196,6 +196,42 @@ async fn a_header_that_does_not_agree_with_the_body_is_told_so(
     assert_eq!(upstream.seen().len(), usize::from(expected == 200));
 }
 
+// PROX-3, PROX-11
+#[rstest]
+#[case(&[("Mcp-Param-Region", "eu"), ("mcp-param-zip", "10115"), ("mcp-param-count", "42.0")], 200)]
+#[case(&[("mcp-param-region", "=?base64?ZXU=?=")], 200)]
+#[case(&[("mcp-param-region", "us")], 400)]
+#[case(&[("mcp-param-region", "EU")], 400)]
+#[case(&[("mcp-param-region", "=?base64?ZXU?=")], 400)]
+#[case(&[("mcp-param-count", "43")], 400)]
+#[case(&[("mcp-param-region", "eu"), ("MCP-PARAM-REGION", "eu")], 400)]
+#[tokio::test]
+async fn a_header_that_repeats_no_argument_is_told_so_and_any_other_arrives_unchanged(
+    #[case] headers: &[(&str, &str)],
+    #[case] expected: u16,
+) {
+    let upstream = echo().await;
+    let world = world(&upstream).await;
+    let arguments = json!({ "region": "eu", "count": 42, "place": { "zip": "10115" } });
+    let with_headers = |body: &str| {
+        let post = posting(&world, body).header("mcp_param_region", "us");
+        headers.iter().fold(post, |post, (name, value)| post.header(*name, *value))
+    };
+    let body = request("tools/call", &json!({ "name": "add", "arguments": arguments }));
+    let (status, text) = said(with_headers(&body).send().await.unwrap()).await;
+    assert_eq!(status, expected);
+    if expected == 400 {
+        assert_eq!((&text["error"]["code"], &text["id"]), (&json!(-32020), &json!(7)));
+        assert!(upstream.seen().is_empty());
+    } else {
+        let sent = upstream.last().headers;
+        assert!(headers.iter().all(|(name, value)| sent[*name] == *value));
+        assert!(!sent.contains_key("mcp_param_region"), "a server may take it for the one that was compared");
+    }
+    // Beside anything but a call of a tool they mean nothing.
+    assert_eq!(said(with_headers(&request("tools/list", &json!({}))).send().await.unwrap()).await.0, 200);
+}
+
 // PROX-12
 #[tokio::test]
 async fn headers_alone_open_nothing() {
