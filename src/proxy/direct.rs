@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
 
 use super::caller::CallerToken;
@@ -11,6 +12,7 @@ use super::{Proxy, is_taken, presented};
 use crate::access;
 use crate::domain::Person;
 use crate::identity::{AuthKit, DirectRefusal, DirectToken};
+use crate::mcp::mirrored;
 use crate::oauth::bearer::{BearerError, BearerProblem, Challenge};
 use crate::oauth::metadata::protected_resource_url;
 use crate::oauth::scope::ScopeSet;
@@ -67,6 +69,13 @@ impl Proxy {
         }
         .unwrap_or_else(|| Arc::clone(&token.person))
     }
+}
+
+/// Whether a request opens a stream to hear of whatever happens. In the stateless era the server sees to it that the
+/// header agrees with the body.
+pub(super) fn listens(parts: &Parts) -> bool {
+    parts.method == Method::GET
+        || parts.headers.get_all(mirrored::METHOD).iter().any(|method| method == "subscriptions/listen")
 }
 
 fn unavailable(cause: &str) -> ProxyError {

@@ -113,7 +113,7 @@ struct Call<'a> {
     request_id: &'a str,
     /// Absent on public routes.
     token: Option<CallerToken>,
-    /// A GET: its stream has no end of its own.
+    /// In direct mode: the stream that it opens has no end of its own.
     listens: bool,
     peer: Option<IpAddr>,
 }
@@ -301,7 +301,8 @@ impl Proxy {
             Ok((body, grown)) => (body.watched(witness.cloned()), grown),
             Err(body) => return Err(refuse(ProxyError::BodyTooLarge(to.max_body), token, body)),
         };
-        let call = Call { to, origin, request_id, token, listens: parts.method == Method::GET, peer };
+        let call =
+            Call { to, origin, request_id, token, listens: self.authkit.is_some() && direct::listens(&parts), peer };
         let refuse = |error: ProxyError, token: Option<CallerToken>, body: body::RequestBody| Refused {
             error,
             token,

@@ -20,8 +20,8 @@ use crate::fake_authkit::{Behaviour, FakeAuthKit, patch};
 use crate::support::browser::client;
 use crate::support::gateway::{Options, TestGateway};
 
-/// An MCP server that answers with a session of its own, or an event stream without an end, and remembers what headers
-/// came.
+/// An MCP server that answers with a session of its own, or an event stream without an end where that is asked for, and
+/// remembers what headers came.
 struct Upstream {
     url: String,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
@@ -39,11 +39,14 @@ impl Upstream {
         let seen: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let remembered = Arc::clone(&seen);
         let answer = move |method: Method, headers: HeaderMap| {
-            remembered.lock().unwrap().push(headers);
             let silence = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-            std::future::ready(match method {
-                Method::GET => ([("content-type", "text/event-stream")], silence()).into_response(),
-                _ => ([("mcp-session-id", "s-1")], axum::Json(json!({ "ok": true }))).into_response(),
+            let streams =
+                method == Method::GET || headers.get("accept").is_some_and(|types| types == "text/event-stream");
+            remembered.lock().unwrap().push(headers);
+            std::future::ready(if streams {
+                ([("content-type", "text/event-stream")], silence()).into_response()
+            } else {
+                ([("mcp-session-id", "s-1")], axum::Json(json!({ "ok": true }))).into_response()
             })
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,7 @@
 //! Who calls: for the server behind, for access rules and for sessions.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::World;
@@ -132,14 +133,26 @@ async fn a_session_belongs_to_person_and_client_over_the_tokens_that_they_bring(
 }
 
 // STRM-8: nobody tells the gateway when AuthKit takes a consent back
+#[rstest]
+#[case(Method::GET, "")]
+#[case(Method::POST, "subscriptions/listen")]
 #[tokio::test]
-async fn a_stream_that_a_client_listens_on_ends_with_its_token() {
+async fn a_stream_that_a_client_listens_on_ends_with_its_token(#[case] method: Method, #[case] asked: &str) {
     let world = World::with(json!({}), r#""streamKeepAliveMs": 0"#, None).await;
     world.gateway.clock.stop();
     let now = doorward::domain::Clock::now(&*world.gateway.clock).0;
     let token = world.token(json!({ "exp": now + 2 }));
-    let stream = world.http.get(world.gateway.resource("one")).bearer_auth(token).send().await.unwrap();
+    let send = |method: &Method, asked: &str| {
+        let request = world.http.request(method.clone(), world.gateway.resource("one")).bearer_auth(&token);
+        request.header("accept", "text/event-stream").header("mcp-method", asked).send()
+    };
+    let mut call = send(&Method::POST, "tools/call").await.unwrap();
+    let stream = send(&method, asked).await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), stream.bytes()).await;
     assert!(ended.expect("the stream ends").unwrap().is_empty());
+    // A call has an end of its own, and would have to be made again.
+    assert_eq!(world.call(&world.token(json!({}))).await.status(), StatusCode::OK);
+    let chunk = std::pin::pin!(call.chunk());
+    assert!(futures_util::FutureExt::now_or_never(chunk).is_none());
 }
