@@ -14,6 +14,7 @@ use super::{Credential, CredentialError, Held, Upstreams};
 use crate::config::model::Upstream;
 use crate::domain::Connection;
 use crate::domain::connection::ConsentNeeded;
+use crate::store::StoreError;
 
 /// How long a failing authorization server is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -81,30 +82,23 @@ impl Upstreams {
         let mut read = claimed.clone();
         for _ in 0..SAVE_TRIES {
             let next = read.renewed(sealed.clone(), held.refresh_token.is_some(), life, self.clock.now());
-            match self.store.change_connection(read.version, &next).await {
-                Ok(true) => {
-                    tracing::info!(
-                        event = "mcp_auth_upstream_token_refreshed",
-                        upstreamServerId = claimed.upstream,
-                        subjectId = claimed.owner.subject().map(tracing::field::display),
-                    );
-                    let token = held.access_token.into();
-                    return Ok(Some(Credential { token, generation: next.generation }));
-                }
-                Ok(false) => match self.store.connection(&claimed.id).await {
-                    Ok(Some(other)) if other.generation == claimed.generation => read = other,
-                    // Connected anew: that is what counts.
-                    Ok(Some(_)) => return Ok(None),
-                    // Disconnected, and that revoked the old pair only.
-                    Ok(None) => {
-                        self.revoke(upstream, &next).await;
-                        return Ok(None);
-                    }
-                    Err(_) => tokio::time::sleep(SAVE_AGAIN).await,
-                },
-                Err(error) => {
-                    tracing::error!(event = "store_unavailable", %error);
-                    tokio::time::sleep(SAVE_AGAIN).await;
+            if persistently(|| self.store.change_connection(read.version, &next)).await? {
+                tracing::info!(
+                    event = "mcp_auth_upstream_token_refreshed",
+                    upstreamServerId = claimed.upstream,
+                    subjectId = claimed.owner.subject().map(tracing::field::display),
+                );
+                let token = held.access_token.into();
+                return Ok(Some(Credential { token, generation: next.generation }));
+            }
+            match persistently(|| self.store.connection(&claimed.id)).await? {
+                Some(other) if other.generation == claimed.generation => read = other,
+                // Connected anew: that is what counts.
+                Some(_) => return Ok(None),
+                // Disconnected, and that revoked the old pair only.
+                None => {
+                    self.revoke(upstream, &next).await;
+                    return Ok(None);
                 }
             }
         }
@@ -155,6 +149,21 @@ impl Upstreams {
         );
         Ok(())
     }
+}
+
+/// Asks the store until it answers: what is to be saved is the only copy.
+pub(super) async fn persistently<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 1..SAVE_TRIES {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => tracing::error!(event = "store_unavailable", %error),
+        }
+        tokio::time::sleep(SAVE_AGAIN).await;
+    }
+    ask().await
 }
 
 /// In the words of the metrics.

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::renewal::persistently;
 use super::{CredentialError, Upstreams};
 use crate::config::model::{Upstream, UpstreamMode};
 use crate::domain::connection::ConsentNeeded;
@@ -26,9 +27,6 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(30);
 /// The same after an answer that may have been lost: providers that allow for it do so for a short time.
 const PAUSE_IN_DOUBT: Duration = Duration::from_secs(2);
-/// How often saving is tried, and how long apart, while the store is away.
-const SAVE_TRIES: u32 = 100;
-const SAVE_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is kept of a login, sealed as JSON.
 #[derive(Serialize, Deserialize)]
@@ -171,7 +169,7 @@ impl Upstreams {
         if let Some(next) = &renewal.refresh_token {
             held.refresh_token = Some(next.expose_secret().to_owned());
             let with_next = saved.with_refresh_token(self.seal_subject_token(&saved.subject, &held));
-            if !self.save_subject_token(&saved, &with_next).await? {
+            if !persistently(|| self.store.change_subject_token(saved.version, &with_next)).await? {
                 return Ok(None);
             }
             saved = with_next;
@@ -196,25 +194,12 @@ impl Upstreams {
         id_token.text.expose_secret().clone_into(&mut held.id_token);
         let sealed = self.seal_subject_token(&saved.subject, &held);
         let renewed = saved.renewed(sealed, id_token.expires_at, self.clock.now());
-        if !self.save_subject_token(&saved, &renewed).await? {
+        // Not so when somebody signed in again, or took the claim over.
+        if !persistently(|| self.store.change_subject_token(saved.version, &renewed)).await? {
             return Ok(None);
         }
         tracing::info!(event = "mcp_auth_id_token_renewed", subjectId = %renewed.subject);
         Ok(Some(AtHand::new(held, &renewed)))
-    }
-
-    /// False when somebody signed in again, or took the claim over.
-    async fn save_subject_token(&self, read: &SubjectToken, next: &SubjectToken) -> Result<bool, CredentialError> {
-        for _ in 0..SAVE_TRIES {
-            match self.store.change_subject_token(read.version, next).await {
-                Ok(saved) => return Ok(saved),
-                Err(error) => {
-                    tracing::error!(event = "store_unavailable", %error);
-                    tokio::time::sleep(SAVE_AGAIN).await;
-                }
-            }
-        }
-        Err(CredentialError::Unavailable("the new ID token could not be saved".to_owned()))
     }
 
     /// From now on only signing in again helps.
