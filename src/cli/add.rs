@@ -69,7 +69,10 @@ pub fn run(args: &AddArgs, stdout: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(stdout, "added {path} to {}, with the login policy `{login_name}`", file.display())?;
     if let Some(policy) = credential {
         let how = if args.shared {
-            format!("an operator connects one account for all, by `doorward connections connect {}`", args.slug)
+            format!(
+                "an operator connects one account for all, by `doorward connections connect {} --public-url URL`",
+                args.slug
+            )
         } else {
             "each person connects their own account".to_owned()
         };

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::grants::all_grants;
-use super::operator::{Acts, StoreArgs, moment, table};
+use super::operator::{Acts, StoreArgs, moment, printable, table};
 use crate::domain::{ClientId, Clock as _, GrantId, SystemClock, UnixTime};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::store::{AuditRecord, GrantFilter, ListedClient, RevocationReason, Store};
@@ -89,22 +89,17 @@ async fn list(args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<ExitCode
             let count = grants.remove(listed.client.id.as_str()).unwrap_or_default();
             let name = listed.client.name.clone().unwrap_or_else(|| "-".to_owned());
             let used = moment(time(listed.last_used_at));
-            rows.push(vec![listed.client.id.to_string(), printable(&name), count.to_string(), used]);
+            rows.push(vec![name, count.to_string(), used, listed.client.id.to_string()]);
             answer.push(described(listed, count));
         }
     }
     // Metadata documents and static clients are in no table of ours.
     for (id, count) in grants {
-        rows.push(vec![id.clone(), "-".to_owned(), count.to_string(), "-".to_owned()]);
+        rows.push(vec!["-".to_owned(), count.to_string(), "-".to_owned(), id.clone()]);
         answer.push(json!({ "id": id, "liveGrants": count }));
     }
-    args.answer(out, &answer, &table(&["ID", "NAME", "GRANTS", "LAST USED"], &rows))?;
+    args.answer(out, &answer, &table(&["NAME", "GRANTS", "LAST USED", "ID"], &rows))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A stranger's text on an operator's terminal: no control characters.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 async fn show(id: &str, args: &StoreArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {

@@ -52,7 +52,7 @@ struct Which {
     #[arg(long)]
     slug: Option<String>,
     /// Made before this moment, such as 2026-07-01T00:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
     before: Option<jiff::Timestamp>,
     /// These alone
     #[arg(value_name = "GRANT")]
@@ -128,9 +128,9 @@ async fn list(which: &Which, all: bool, args: &StoreArgs, out: &mut impl Write) 
             (None, Some(_)) => "in use".to_owned(),
         };
         let made = moment(jiff::Timestamp::from_second(grant.created_at).ok());
-        rows.push(vec![grant.id.clone(), who, grant.client_id.clone(), grant.route.clone(), made, state]);
+        rows.push(vec![grant.id.clone(), who, grant.route.clone(), made, state, grant.client_id.clone()]);
     }
-    args.answer(out, &answer, &table(&["ID", "USER", "CLIENT", "ROUTE", "SINCE", "STATE"], &rows))?;
+    args.answer(out, &answer, &table(&["ID", "USER", "ROUTE", "SINCE", "STATE", "CLIENT"], &rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -161,4 +161,8 @@ async fn revoke(which: &Which, args: &StoreArgs, out: &mut impl Write) -> anyhow
     let text = format!("{} grants ended\n", revoked.len());
     args.answer(out, &json!({ "revoked": revoked }), &text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn timestamp(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "must be a moment such as 2026-07-01T00:00:00Z".to_owned())
 }

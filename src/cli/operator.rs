@@ -152,11 +152,18 @@ pub async fn subjects(user: Option<&str>, store: &Store) -> anyhow::Result<Vec<O
     }
 }
 
-/// Lines of columns, each as wide as its widest cell.
+/// A stranger's text on an operator's terminal: no control characters.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Lines of columns, each as wide as its widest cell. What may be long, such as a client id, stands last.
 #[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
-    let lines = || std::iter::once(&head).chain(rows);
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let lines = || std::iter::once(&head).chain(&rows);
     let width = |column: usize| {
         lines().map(|line| line.get(column).map_or(0, |cell| cell.chars().count())).max().unwrap_or_default()
     };

@@ -177,7 +177,7 @@ fn add_with_oauth_writes_the_policy_too_and_keeps_comments_and_order() {
     let shared = ["--oauth", "--shared", "--scope", "read", "--scope", "issues:create"];
     assert_snapshot!(add(&folder, "stripe", "https://mcp.stripe.com", &shared).unwrap(), @r#"
     added /mcp/stripe to config/routes.oas.json, with the login policy `workos`
-    added the policy `mcp-token-exchange-stripe` to config/policies.json: an operator connects one account for all, by `doorward connections connect stripe`
+    added the policy `mcp-token-exchange-stripe` to config/policies.json: an operator connects one account for all, by `doorward connections connect stripe --public-url URL`
     "#);
     let written = std::fs::read_to_string(folder.project().join("config/policies.json")).unwrap();
     assert!(written.starts_with(policies.trim_end().trim_end_matches(['}', ']', '\n', ' '])), "{written}");

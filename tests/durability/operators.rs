@@ -161,6 +161,15 @@ async fn a_client_that_an_operator_deletes_is_gone_with_its_grants() {
     let shown = answer(folder.path(), &["clients", "show", &client]);
     assert_eq!((&shown["id"], shown["grants"].as_array().unwrap().len()), (&json!(client), 1));
     assert!(!doorward(folder.path(), &["clients", "show", "dcr_other"]).status.success());
+    for (list, columns) in [("clients", "NAME GRANTS LAST USED ID"), ("grants", "ID USER ROUTE SINCE STATE CLIENT")] {
+        let text = String::from_utf8(doorward(folder.path(), &[list, "list"]).stdout).unwrap();
+        let (head, rest) = text.split_once('\n').unwrap();
+        assert_eq!(head.split_whitespace().collect::<Vec<_>>().join(" "), columns);
+        assert!(rest.trim_end().ends_with(&client), "what is long stands last: {text}");
+    }
+    let refused = doorward(folder.path(), &["grants", "list", "--before", "yesterday"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("must be a moment such as 2026-07-01T00:00:00Z"), "{said}");
 
     assert_eq!(answer(folder.path(), &["clients", "delete", &client])["grantsRevoked"], 1);
     eventually("the token is refused", async || call(&process, &tokens).await == 401).await;
