@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::AuthorizationServer;
 use super::token::{TokenFailure, TokenRequest, optional};
 use crate::config::model::ResourceServer;
-use crate::crypto::SecretHash;
+use crate::crypto::{ASYMMETRIC, SecretHash};
 use crate::domain::client::{AuthMethod, ClientKeys};
 use crate::domain::{Client, UnixTime};
 
@@ -21,18 +21,6 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const MAX_ASSERTION_LIFE: i64 = 300;
 /// Clock skew granted to clients, in seconds.
 const SKEW: i64 = 60;
-/// What clients may sign with. Symmetric algorithms are not among them.
-const ALGORITHMS: &[Algorithm] = &[
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
 
 /// How a request says who it is from.
 enum Credentials<'a> {
@@ -166,7 +154,7 @@ impl AuthorizationServer {
     ) -> Result<AssertionClaims, TokenFailure> {
         let header = decode_header(jwt).map_err(|_| FAILED)?;
         // RFC 7515 §4.1.11: an extension that must be understood and is not.
-        if !ALGORITHMS.contains(&header.alg) || header.crit.is_some() {
+        if !ASYMMETRIC.contains(&header.alg) || header.crit.is_some() {
             return Err(FAILED);
         }
         match client.keys.as_ref().ok_or(FAILED)? {

@@ -12,6 +12,21 @@ pub use sealer::{KeyMaterial, OpenError, Sealer};
 pub use secret::{Secret, SecretHash, base64url, base64url_decode, constant_time_eq, sha256};
 
 use aws_lc_rs::{hkdf, hmac};
+use jsonwebtoken::Algorithm;
+
+/// What a token of somebody else's may be signed with: asymmetric algorithms alone (CODE-4). With a shared secret, anybody
+/// who can verify could have signed.
+pub const ASYMMETRIC: [Algorithm; 9] = [
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
 
 /// HMAC-SHA-256 of `message` under `key`.
 #[must_use]

@@ -11,10 +11,11 @@ use jsonwebtoken::decode_header;
 use serde_json::{Map, Value};
 
 use super::LoginError;
-use super::jwks::{ASYMMETRIC, RemoteJwks, TokenFault};
+use super::jwks::{RemoteJwks, TokenFault};
 use super::oidc;
 use super::oidc::endpoints::Discovery;
 use crate::config::model::{OidcEndpoints, SubjectMapping, TrustedIssuer};
+use crate::crypto::ASYMMETRIC;
 use crate::domain::{Clock, Person, SubjectId, UnixTime};
 
 /// `typ` of an ID-JAG.

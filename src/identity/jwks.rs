@@ -17,18 +17,6 @@ use url::Url;
 use super::bounded::{failure, read_body};
 use crate::domain::UnixTime;
 
-/// Asymmetric ones alone: with a shared secret, anybody who can verify could have signed.
-pub(super) const ASYMMETRIC: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 /// A set of this age is fetched anew, so that withdrawn keys go.
 const FRESH: Duration = Duration::from_hours(1);
 /// Between two fetches for the sake of an unknown key id, and between attempts while the provider is down.

@@ -4,14 +4,13 @@
 //! Says only what is there: a member stands here because an endpoint or rule of the gateway answers for it
 //! (DISC-18).
 
+use jsonwebtoken::Algorithm;
 use serde::Serialize;
 
 use super::scope::{ScopeCatalog, ScopeSet};
 use super::token::JWT_BEARER;
+use crate::crypto::ASYMMETRIC;
 
-/// What clients may sign their assertions with; symmetric algorithms are not among them (CODE-4).
-pub const ASSERTION_ALGORITHMS: [&str; 9] =
-    ["ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 /// RFC 7591 names of the methods of client authentication (DISC-16).
 const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 /// The same for resource servers, which have a secret (REV-7).
@@ -61,9 +60,9 @@ pub struct AuthorizationServerMetadata {
     pub authorization_grant_profiles_supported: Option<[&'static str; 1]>,
     pub code_challenge_methods_supported: [&'static str; 1],
     pub token_endpoint_auth_methods_supported: [&'static str; 4],
-    pub token_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    pub token_endpoint_auth_signing_alg_values_supported: [Algorithm; 9],
     pub revocation_endpoint_auth_methods_supported: [&'static str; 4],
-    pub revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    pub revocation_endpoint_auth_signing_alg_values_supported: [Algorithm; 9],
     pub authorization_response_iss_parameter_supported: bool,
     pub client_id_metadata_document_supported: bool,
 }
@@ -90,9 +89,9 @@ impl AuthorizationServerMetadata {
             authorization_grant_profiles_supported: issuer.assertions.then_some([ID_JAG_PROFILE]),
             code_challenge_methods_supported: ["S256"],
             token_endpoint_auth_methods_supported: AUTH_METHODS,
-            token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+            token_endpoint_auth_signing_alg_values_supported: ASYMMETRIC,
             revocation_endpoint_auth_methods_supported: AUTH_METHODS,
-            revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+            revocation_endpoint_auth_signing_alg_values_supported: ASYMMETRIC,
             authorization_response_iss_parameter_supported: true,
             client_id_metadata_document_supported: issuer.client_id_metadata,
         }

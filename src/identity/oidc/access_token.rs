@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use super::id_token;
 use crate::config::model::OidcOptions;
+use crate::crypto::ASYMMETRIC;
 use crate::domain::UnixTime;
-use crate::identity::jwks::{ASYMMETRIC, RemoteJwks};
+use crate::identity::jwks::RemoteJwks;
 
 /// Adds what the token says to the ID token's claims, which win.
 pub(super) async fn complete(

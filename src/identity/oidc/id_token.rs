@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::crypto::ASYMMETRIC;
 use crate::domain::UnixTime;
-use crate::identity::jwks::{ASYMMETRIC, RemoteJwks, TokenFault};
+use crate::identity::jwks::{RemoteJwks, TokenFault};
 use crate::identity::{LoginError, shown};
 
 /// Clock skew granted to the provider, in seconds.
