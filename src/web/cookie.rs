@@ -1,12 +1,16 @@
 //! The one cookie: an opaque value that names a browser record (CONS-14, CONS-15).
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 
 use super::admission::Context;
 use crate::crypto::{Secret, SecretHash};
 use crate::domain::browser::KnownBrowser;
 use crate::store::StoreError;
+
+/// Seconds that a browser without a login keeps its cookie in direct mode: as long as it may be on its way.
+pub const LIFE_WITHOUT_LOGIN: i64 = 30 * 60;
 
 /// What a browser brought along.
 pub struct BrowserCookie {
@@ -32,6 +36,21 @@ impl BrowserCookie {
             None => None,
         };
         Ok(Self { presented: presented.as_deref().map(Secret::presented), known })
+    }
+
+    /// Gives a browser that has none the cookie that ties what follows to it.
+    #[must_use]
+    pub fn given_with(&self, context: &Context, mut response: Response) -> Response {
+        if self.presented.is_none() {
+            let fresh = Secret::generate("", &*context.gateway.random);
+            let server = context.gateway.authorization.as_ref();
+            let life = server.map(|server| server.policy.browser_login.session_ttl.as_secs());
+            let life = life.map_or(LIFE_WITHOUT_LOGIN, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+            if let Some(value) = set(&context.origin, &fresh, life) {
+                response.headers_mut().insert(header::SET_COOKIE, value);
+            }
+        }
+        response
     }
 }
 

@@ -2,16 +2,15 @@
 //! disconnected, and the login that leads here.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::{callback, connections, consent};
 use crate::authorization::{Account, AccountError, AuthorizationServer, Onward, OwnConnection, OwnGrant, Revoke};
-use crate::crypto::Secret;
 use crate::domain::UnixTime;
 use crate::oauth::client_id_metadata::looks_like_url;
 use crate::web::admission::Context;
-use crate::web::cookie::{self, BrowserCookie};
+use crate::web::cookie::BrowserCookie;
 use crate::web::extract;
 use crate::web::pages::{
     self, AccountConnection, AccountPage, AccountStartPage, ClientIdentity, ConnectionShown, ConnectionState,
@@ -111,15 +110,7 @@ fn refused(error: &AccountError, context: &Context) -> Response {
 fn start_page(context: &Context, server: &AuthorizationServer, cookie: &BrowserCookie) -> Response {
     let html =
         AccountStartPage { action: location(context), provider: server.identity.display_name().to_owned() }.render();
-    let mut response = respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY);
-    if cookie.presented.is_none() {
-        let fresh = Secret::generate("", &*context.gateway.random);
-        let life = i64::try_from(server.policy.browser_login.session_ttl.as_secs()).unwrap_or(i64::MAX);
-        if let Some(value) = cookie::set(&context.origin, &fresh, life) {
-            response.headers_mut().insert(header::SET_COOKIE, value);
-        }
-    }
-    response
+    cookie.given_with(context, respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY))
 }
 
 fn shown(context: &Context, server: &AuthorizationServer, account: Account) -> AccountPage {

@@ -2,21 +2,20 @@
 
 use axum::body::Body;
 use axum::extract::RawQuery;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::{callback, connections};
 use crate::authorization::{
     AuthorizationServer, ClientError, ConsentError, ConsentView, Decision, LoginStarted, Onward, StartError,
 };
-use crate::crypto::Secret;
 use crate::domain::client::ClientOrigin;
 use crate::domain::{Client, Person, Transaction, TransactionId};
 use crate::oauth::params::Params;
 use crate::oauth::redirect_uri::RedirectKind;
 use crate::oauth::scope::ScopeSet;
 use crate::web::admission::Context;
-use crate::web::cookie::{self, BrowserCookie};
+use crate::web::cookie::BrowserCookie;
 use crate::web::extract;
 use crate::web::pages::{
     self, ClientIdentity, ConsentPage, ConsentWarning, InterstitialPage, PageLink, ScopeShown, ServerShown, SignedIn,
@@ -193,15 +192,7 @@ pub fn show(context: &Context, server: &AuthorizationServer, view: ConsentView, 
     match view {
         ConsentView::Start { transaction, client } => {
             let html = interstitial(context, server, &transaction, &client).render();
-            let mut response = respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY);
-            if cookie.presented.is_none() {
-                let fresh = Secret::generate("", &*context.gateway.random);
-                let life = i64::try_from(server.policy.browser_login.session_ttl.as_secs()).unwrap_or(i64::MAX);
-                if let Some(value) = cookie::set(&context.origin, &fresh, life) {
-                    response.headers_mut().insert(header::SET_COOKIE, value);
-                }
-            }
-            response
+            cookie.given_with(context, respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY))
         }
         ConsentView::Ask { transaction, client, person, csrf, standing } => {
             let mut page = consent(context, server, &transaction, &client, &person, csrf);

@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::super::{callback, consent};
 use super::trouble::{forged, link_is_over, no_cookie, no_such_server, refused};
-use super::{Link, connected, location, path, shown, signed_in, with_cookie};
+use super::{Link, connected, location, path, shown, signed_in};
 use crate::authorization::{AccountError, AuthorizationServer, Begin, BeginError, LinkView, Onward};
 use crate::config::model::UpstreamMode;
 use crate::domain::{Person, SubjectId, TransactionId};
@@ -104,7 +104,7 @@ impl Link {
                 } else {
                     ConnectStep::SignIn { provider }
                 };
-                with_cookie(context, cookie, show(StatusCode::OK, step, None, String::new()))
+                cookie.given_with(context, show(StatusCode::OK, step, None, String::new()))
             }
             LinkView::SignedIn => signed_in(&self.upstream),
             LinkView::OtherPerson { person, csrf } => {

@@ -7,22 +7,17 @@ pub(super) mod trouble;
 
 use std::sync::Arc;
 
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::authorization::Standing;
 use crate::config::model::{Upstream, UpstreamMode};
-use crate::crypto::Secret;
 use crate::domain::browser::ConnectLink;
 use crate::domain::connection::ConsentNeeded;
 use crate::upstream::{ConnectionStatus, Ticket};
 use crate::web::admission::Context;
-use crate::web::cookie::{self, BrowserCookie};
 use crate::web::pages::{self, ConnectedPage, ConnectionShown, ConnectionState};
 use crate::web::respond;
-
-/// Seconds that a browser without a login keeps its cookie in direct mode: as long as it may be on its way.
-const COOKIE_LIFE: i64 = 30 * 60;
 
 /// A link whose ticket is one of ours, and has not expired.
 struct Link {
@@ -96,18 +91,4 @@ fn signed_in(upstream: &Upstream) -> Response {
     let connection = ConnectionShown { state: ConnectionState::Connected, ..shown(upstream) };
     let page = ConnectedPage { connection, already: false, by_sign_in: true };
     respond::page(StatusCode::OK, page.render(), pages::NO_FORM)
-}
-
-/// Gives a browser that has none the cookie that ties what follows to it.
-fn with_cookie(context: &Context, cookie: &BrowserCookie, mut response: Response) -> Response {
-    if cookie.presented.is_none() {
-        let fresh = Secret::generate("", &*context.gateway.random);
-        let server = context.gateway.authorization.as_ref();
-        let life = server.map(|server| server.policy.browser_login.session_ttl.as_secs());
-        let life = life.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(COOKIE_LIFE);
-        if let Some(value) = cookie::set(&context.origin, &fresh, life) {
-            response.headers_mut().insert(header::SET_COOKIE, value);
-        }
-    }
-    response
 }

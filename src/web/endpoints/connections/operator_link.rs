@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::trouble::{failed, link_is_over, no_cookie};
-use super::{COOKIE_LIFE, Link, location, with_cookie};
+use super::{Link, location};
 use crate::config::model::UpstreamMode;
 use crate::crypto::Secret;
 use crate::domain::browser::KnownBrowser;
@@ -14,7 +14,7 @@ use crate::domain::{BrowserId, Owner, UnixTime};
 use crate::store::StoreError;
 use crate::upstream::{ReturnTo, Start};
 use crate::web::admission::Context;
-use crate::web::cookie::BrowserCookie;
+use crate::web::cookie::{BrowserCookie, LIFE_WITHOUT_LOGIN};
 use crate::web::pages::{self, ConnectStep};
 use crate::web::respond;
 
@@ -32,7 +32,7 @@ impl Link {
             None => None,
         };
         let html = self.page(context, ConnectStep::Connect, person.as_ref(), String::new()).render();
-        Ok(with_cookie(context, cookie, respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY)))
+        Ok(cookie.given_with(context, respond::page(StatusCode::OK, html, pages::FORM_LEADS_AWAY)))
     }
 
     /// Leaves for the upstream. The ticket is what no forged form has; it is spent once everything is ready.
@@ -85,7 +85,7 @@ async fn browser_of(
 ) -> Result<BrowserId, StoreError> {
     let gateway = &context.gateway;
     let now = gateway.clock.now();
-    let until = UnixTime(now.0 + COOKIE_LIFE);
+    let until = UnixTime(now.0 + LIFE_WITHOUT_LOGIN);
     if let Some(known) = known {
         gateway.store.keep_browser(&known.record().id, until).await?;
         return Ok(known.record().id.clone());
