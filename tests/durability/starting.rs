@@ -129,7 +129,6 @@ fn what_keeps_a_gateway_from_starting_is_named_once_with_what_to_do() {
     std::fs::write(folder.path().join("text.db"), "this is no database, although it is long enough to be one").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let away = format!("postgres://doorward:hunter2@{address}/doorward?sslmode=disable");
     for (more, complaint) in [
         (&["--listen", &address][..], format!("cannot listen on {address}: Address already in use")),
         (
@@ -159,10 +158,10 @@ fn what_keeps_a_gateway_from_starting_is_named_once_with_what_to_do() {
         assert!(causes.iter().all(|cause| said.matches(cause).count() <= 1), "{more:?}: {said}");
         assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{more:?}: {said}");
     }
-    drop(taken);
-    // Nobody is there any more.
+    // Nobody is at this port.
+    let away = "postgres://doorward:hunter2@127.0.0.1:9/doorward";
     let args = ["serve", "--secret-key", SECRET_KEY, "--public-url", "https://gw.example", "--listen", "127.0.0.1:0"];
-    let (output, said) = doorward(folder.path(), &[&args[..], &["--database-url", &away]].concat());
+    let (output, said) = doorward(folder.path(), &[&args[..], &["--database-url", away]].concat());
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("of --database-url: ") && said.contains("Connection refused"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
