@@ -191,6 +191,24 @@ fn every_json_example_parses() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+// OPS-1
+#[test]
+fn the_folder_that_the_readme_shows_passes_the_check() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is readable");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("config");
+    fs::create_dir(&config).expect("a folder");
+    for block in blocks(&readme, "json") {
+        let name = if block.contains("\"policyType\"") { "policies.json" } else { "routes.oas.json" };
+        fs::write(config.join(name), block).expect("written");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    command.env_clear().env("WORKOS_CLIENT_ID", "client_01AB").env("WORKOS_API_KEY", "sk_test_1");
+    let output = command.current_dir(folder.path()).arg("check").output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("the configuration is valid: 1 route, login `login`"), "{said}");
+}
+
 #[test]
 fn the_readme_shows_the_one_command() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README.md is readable");
