@@ -43,6 +43,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod oidc_login;
+mod options;
 mod pages;
 mod pages_elsewhere;
 mod provider_journeys;
