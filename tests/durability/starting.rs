@@ -8,8 +8,6 @@ use crate::person::Person;
 use crate::ports::free_port;
 use crate::process::{Process, http};
 
-use crate::process::Process;
-
 const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn doorward(folder: &Path, args: &[&str]) -> (Output, String) {
