@@ -218,8 +218,8 @@ fn dev_does_not_overlook_a_public_url_in_its_environment() {
     assert!(!output.status.success() && said.contains("DOORWARD_PUBLIC_URL counts too"), "{said}");
 }
 
-/// What `dev` says until it is ready.
-async fn said_at_start(folder: &Path, port: u16, more: &[&str]) -> String {
+/// What `dev` says until it is ready and has said `expected`.
+async fn said_at_start(folder: &Path, port: u16, more: &[&str], expected: &str) -> String {
     let log = folder.join("log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
         .env_clear()
@@ -232,15 +232,18 @@ async fn said_at_start(folder: &Path, port: u16, more: &[&str]) -> String {
         .spawn()
         .unwrap();
     let mut ready = false;
-    for _ in 0..600 {
+    for _ in 0..2_400 {
         let answer = http().get(format!("http://localhost:{port}/readyz")).send().await;
-        ready = answer.is_ok_and(|answer| answer.status() == 200);
+        let said = std::fs::read_to_string(&log).unwrap();
+        // What is logged is written by a thread of its own.
+        ready = answer.is_ok_and(|answer| answer.status() == 200) && said.contains(expected);
         if ready || child.try_wait().unwrap().is_some() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    child.kill().unwrap();
+    // By itself it ends when all is written.
+    Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
     child.wait().unwrap();
     let said = std::fs::read_to_string(log).unwrap();
     assert!(ready, "{said}");
@@ -258,12 +261,12 @@ async fn a_changed_public_url_is_told_at_start_with_what_to_do() {
     drop(process);
 
     let port = free_port();
-    let said = said_at_start(folder.path(), port, &[]).await;
+    let said = said_at_start(folder.path(), port, &[], "issuer_changed").await;
     let warning =
         said.lines().find(|line| line.contains("issuer_changed")).unwrap_or_else(|| panic!("no word: {said}"));
     for told in [former.as_str(), "register again", "--public-url"] {
         assert!(warning.contains(told), "{warning}");
     }
-    let kept = said_at_start(folder.path(), port, &["--public-url", &former]).await;
+    let kept = said_at_start(folder.path(), port, &["--public-url", &former], "").await;
     assert!(!kept.contains("issuer_changed"), "{kept}");
 }
