@@ -28,6 +28,7 @@ mod tests {
             let claimed = UnixTime(1000);
             let last_look = claimed.plus(looked_for);
             assert!(last_look > claimed.plus(patience), "{patience:?}");
+            assert!(looked_for <= patience + ROUNDING, "and nobody waits longer: {patience:?}");
         }
     }
 }
