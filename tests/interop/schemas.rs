@@ -29,7 +29,7 @@ fn verdicts(documents: &Value) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("documents.json");
     fs::write(&file, documents.to_string()).unwrap();
-    let said = run("schemas", python("schemas.py").arg(&file), Duration::from_secs(60));
+    let said = run("schemas", python("schemas.py").arg(&file), Duration::from_mins(10));
     serde_json::from_str(&said).unwrap()
 }
 
