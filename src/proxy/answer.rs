@@ -18,6 +18,7 @@ use super::pool::Answer;
 use super::streams::StreamPlace;
 use crate::keys::{Revocations, VerifiedToken};
 use crate::telemetry::metrics::OpenRequest;
+use crate::upstream::Lease;
 
 /// A response body on its way down.
 pub enum ProxyBody {
@@ -61,9 +62,14 @@ struct Watch {
     ends: Instant,
     /// Set to the end or to the next comment, whichever is first.
     timer: Pin<Box<Sleep>>,
-    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ended: Option<Ended>,
+    /// What the stream lives on, if the server gave it for the credential of a connection.
+    lease: Option<Lease>,
     quiet: Option<Quiet>,
 }
+
+/// Completes when the grant or the connection has ended.
+type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a [`Watch`] found.
 enum Woken {
@@ -83,9 +89,10 @@ impl ProxyBody {
         bounds: Bounds,
         place: StreamPlace,
         filter: Option<Box<AnswerFilter>>,
+        lease: Option<Lease>,
     ) -> Self {
         let watch = match kind {
-            BodyKind::EventStream(comments) => Some(Box::new(bounds.watch(comments))),
+            BodyKind::EventStream(comments) => Some(Box::new(bounds.watch(comments, lease))),
             BodyKind::Whole => None,
         };
         Self::Upstream(UpstreamBody { inner, kind, bounds, watch, filter, ended: false, _place: place, open: None })
@@ -209,14 +216,14 @@ impl UpstreamBody {
         }
     }
 
-    /// Not a byte passes after its grant or its time is over.
+    /// Not a byte passes after its grant, its connection or its time is over.
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, BoxError>> {
         if self.bounds.is_revoked() {
             return self.cut();
         }
         if let Some(watch) = &mut self.watch {
             let now = Instant::now();
-            if now >= watch.ends {
+            if now >= watch.ends || watch.lease.as_ref().is_some_and(Lease::is_over) {
                 return self.cut();
             }
             if let (Some(quiet), Some(data)) = (&mut watch.quiet, frame.data_ref()) {
@@ -227,14 +234,14 @@ impl UpstreamBody {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let watch = self.watch.get_or_insert_with(|| Box::new(self.bounds.watch(None)));
+        let watch = self.watch.get_or_insert_with(|| Box::new(self.bounds.watch(None, None)));
         match std::task::ready!(watch.poll(cx)) {
             Woken::Over => Poll::Ready(self.cut()),
             Woken::Comment(comment) => Poll::Ready(Some(Ok(Frame::data(comment)))),
         }
     }
 
-    /// The grant or the time is over.
+    /// The grant, the connection or the time is over.
     fn cut(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         self.ended = true;
         tracing::info!(event = "mcp_stream_closed", reasonCode = "grant_or_time_over");
@@ -259,23 +266,37 @@ impl Bounds {
         self.token.as_ref().is_some_and(|token| self.revocations.is_revoked(&token.grant))
     }
 
-    fn watch(&self, comments: Option<Duration>) -> Watch {
+    fn ended(&self, lease: Option<Lease>) -> Option<Ended> {
+        let revoked = self.token.clone().map(|token| {
+            let revocations = Arc::clone(&self.revocations);
+            async move { revocations.revoked(&token.grant).await }
+        });
+        match (revoked, lease.map(Lease::over)) {
+            (None, None) => None,
+            (Some(revoked), None) => Some(Box::pin(revoked)),
+            (None, Some(over)) => Some(Box::pin(over)),
+            (Some(revoked), Some(over)) => Some(Box::pin(async {
+                tokio::select! {
+                    () = revoked => {}
+                    () = over => {}
+                }
+            })),
+        }
+    }
+
+    fn watch(&self, comments: Option<Duration>, lease: Option<Lease>) -> Watch {
         let now = Instant::now();
         let ends = now + self.life;
         let quiet = comments.map(|period| Quiet::new(period, now));
         let first = quiet.as_ref().map_or(ends, |quiet| quiet.due().min(ends));
-        let revoked = self.token.clone().map(|token| {
-            let revocations = Arc::clone(&self.revocations);
-            Box::pin(async move { revocations.revoked(&token.grant).await }) as _
-        });
-        Watch { ends, timer: Box::pin(tokio::time::sleep_until(first)), revoked, quiet }
+        Watch { ends, timer: Box::pin(tokio::time::sleep_until(first)), ended: self.ended(lease.clone()), lease, quiet }
     }
 }
 
 impl Watch {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
-        if let Some(revoked) = &mut self.revoked
-            && revoked.as_mut().poll(cx).is_ready()
+        if let Some(ended) = &mut self.ended
+            && ended.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Woken::Over);
         }

@@ -54,8 +54,8 @@ struct Guarded<'a> {
 }
 
 impl Proxy {
-    /// Sends a request with the caller's credential for the server. Beside the answer stands when the request that it
-    /// is for was sent.
+    /// Sends a request with the caller's credential for the server. Beside the answer stand that credential, and when the
+    /// request that it is for was sent.
     pub(super) async fn send_with_credential(
         &self,
         call: &Call<'_>,
@@ -63,27 +63,29 @@ impl Proxy {
         way: Way,
         parts: Parts,
         body: RequestBody,
-    ) -> Result<(Answered, Instant), ProxyError> {
+    ) -> Result<(Answered, Credential, Instant), ProxyError> {
         // Public routes have no credentials: the configuration sees to it.
         let token = call.token.as_ref().ok_or(ProxyError::UpstreamCredential)?;
         let body = body.collect().await.map_err(|_| ProxyError::BodyCut)?.to_bytes();
         let guarded = Guarded { call, upstream, token, parts, body };
-        let first = self.first_credential(&guarded).await?;
-        let (mut answered, mut sent) = guarded.send(&first, way).await?;
-        if answered.0.status() == StatusCode::UNAUTHORIZED {
+        let upstreams = &self.credentials.upstreams;
+        let mut credential = self.first_credential(&guarded).await?;
+        let (mut answered, mut sent) = guarded.send(&credential, way).await?;
+        if is_refused(&answered) {
             let again = Way::Only(answered.1);
             drop(answered);
-            let next = self.credential(&guarded, Some(&first)).await;
-            let next = self.usable(&guarded, next).await?;
-            (answered, sent) = guarded.send(&next, again).await?;
+            let next = self.credential(&guarded, Some(&credential)).await;
+            credential = self.usable(&guarded, next).await?;
+            (answered, sent) = guarded.send(&credential, again).await?;
         }
+        upstreams.judged(&credential, token.subject(), is_refused(&answered));
         if let Some(scope) = lacking_scope(&answered.0)
             && self.can_be_widened(&guarded, &scope).await
         {
             let error = CredentialError::NeedsConsent(ConsentNeeded::Scope);
             return Err(self.without_credential(&guarded, error).await);
         }
-        Ok((answered, sent))
+        Ok((answered, credential, sent))
     }
 
     /// The credential of a call, which waits for it while its caller is on their way to connect the server.
@@ -142,6 +144,7 @@ impl Proxy {
         let obstacle = match error {
             CredentialError::Unavailable(cause) => return unavailable(cause),
             CredentialError::NotAllowed(cause) => return ProxyError::NoCredential(NoCredential::NotAllowed(cause)),
+            CredentialError::InVain => return ProxyError::UpstreamCredential,
             CredentialError::WrongClient(cause) => return ProxyError::NoCredential(NoCredential::WrongClient(cause)),
             CredentialError::Store(error) => {
                 tracing::error!(event = "store_unavailable", %error);
@@ -209,6 +212,10 @@ fn bearer(credential: &Credential) -> Result<HeaderValue, ProxyError> {
         HeaderValue::from_str(&value).map_err(|_| unavailable("its token cannot stand in a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+fn is_refused(answered: &Answered) -> bool {
+    answered.0.status() == StatusCode::UNAUTHORIZED
 }
 
 /// Whether a person can do something about it.

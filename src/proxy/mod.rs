@@ -394,14 +394,18 @@ impl Proxy {
         let mut sent = Instant::now();
         let method = parts.method.clone();
         parts.uri = call.to.upstream.uri(parts.uri.query());
-        let (response, address) = match &call.to.route.credential {
-            None => call.to.upstream.send(way, parts, body).await?,
+        let (response, address, lease) = match &call.to.route.credential {
+            None => {
+                let (response, address) = call.to.upstream.send(way, parts, body).await?;
+                (response, address, None)
+            }
             // In a box, so that calls of other routes do not carry its state.
             Some(upstream) => {
                 let answered = Box::pin(self.send_with_credential(call, upstream, way, parts, body));
-                let answered = answered.await?;
-                sent = answered.1;
-                answered.0
+                let ((response, address), credential, at) = answered.await?;
+                sent = at;
+                let lasts = headers::is_event_stream(response.headers());
+                (response, address, lasts.then(|| self.credentials.upstreams.lease(&credential)).flatten())
             }
         };
         let took = sent.elapsed();
@@ -416,7 +420,7 @@ impl Proxy {
             status = response.status().as_u16(),
             latencyMs = took.as_millis(),
         );
-        self.answer(call, response, address, place, filter)
+        self.answer(call, response, address, place, filter, lease)
     }
 }
 

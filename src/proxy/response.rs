@@ -11,6 +11,7 @@ use super::error::ProxyError;
 use super::filter::{Filter, Shape};
 use super::streams::StreamPlace;
 use super::{Call, Proxy, headers, pool};
+use crate::upstream::Lease;
 
 impl Proxy {
     /// Judges what came, takes out what is not for the client, and bounds how long the body may take.
@@ -21,6 +22,7 @@ impl Proxy {
         address: usize,
         place: StreamPlace,
         filter: Option<Filter>,
+        lease: Option<Lease>,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         match response.status() {
             StatusCode::UNAUTHORIZED => return Err(ProxyError::UpstreamCredential),
@@ -66,8 +68,9 @@ impl Proxy {
             (BodyKind::Whole, self.stream_max)
         };
         let revocations = Arc::clone(self.verifier.revocations());
-        let bounds = Bounds { life, revocations, token: call.token.as_ref().and_then(CallerToken::of_grant).cloned() };
-        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place, filter)))
+        let token = call.token.as_ref().and_then(CallerToken::of_grant).cloned();
+        let bounds = Bounds { life, revocations, token };
+        Ok(Response::from_parts(parts, ProxyBody::upstream(body, kind, bounds, place, filter, lease)))
     }
 
     /// How long an event stream may stay open (STRM-8).

@@ -1,6 +1,8 @@
 //! Connections to the servers behind, the ways there that are under way, and what the gateway registered itself as.
 //! Every change of a connection is made against the version that was read.
 
+use std::collections::HashMap;
+
 use super::{Store, StoreError, in_transaction, read, write};
 use crate::crypto::SecretHash;
 use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, Owner};
@@ -10,6 +12,8 @@ use crate::domain::{BrowserId, SubjectId, UnixTime};
 const ATTEMPTS_PER_BROWSER: i64 = 20;
 /// Rows on a page of a list.
 const PAGE: i64 = 500;
+/// Ids in one question.
+const ASKED_AT_ONCE: usize = 500;
 
 #[derive(sqlx::FromRow)]
 struct ConnectionRow {
@@ -91,6 +95,31 @@ impl Store {
         let row: Option<ConnectionRow> =
             read!(self, |pool| sqlx::query_as(sql).bind(id.as_str()).fetch_optional(pool).await)?;
         row.map(ConnectionRow::into_connection).transpose()
+    }
+
+    /// Those of `ids` that nobody has to connect anew, each with when it was connected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standing_connections(
+        &self,
+        ids: &[ConnectionId],
+    ) -> Result<HashMap<ConnectionId, UnixTime>, StoreError> {
+        let mut standing = HashMap::new();
+        for ids in ids.chunks(ASKED_AT_ONCE) {
+            let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+            let sql = sqlx::AssertSqlSafe(format!(
+                "SELECT id, connected_at FROM upstream_connections WHERE needs_consent IS NULL AND id IN ({})",
+                places.join(", ")
+            ));
+            let rows: Vec<(String, i64)> = read!(self, |pool| {
+                // Each number of ids is another statement.
+                let query = sqlx::query_as(sql).persistent(false);
+                ids.iter().fold(query, |query, id| query.bind(id.as_str())).fetch_all(pool).await
+            })?;
+            standing.extend(rows.into_iter().map(|(id, since)| (ConnectionId::new(id), UnixTime(since))));
+        }
+        Ok(standing)
     }
 
     /// Puts a fresh credential in the place of whatever there was.

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::sync::Cache;
 use secrecy::SecretString;
 
 use super::{Upstreams, connects, is_for};
 use crate::config::model::{Upstream, UpstreamMode};
 use crate::domain::connection::{Connection, ConnectionId, ConsentNeeded, CredentialStep, Owner, covers};
-use crate::domain::{SubjectId, claim};
+use crate::domain::{SubjectId, UnixTime, claim};
 use crate::oauth::challenge::scopes;
 use crate::store::StoreError;
 
@@ -18,6 +19,9 @@ use crate::store::StoreError;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How often the use of a connection is written down.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a server that refuses even a token that was just got for it costs no other one.
+const IN_VAIN: Duration = Duration::from_secs(30);
 
 /// What may be kept of scopes that calls lacked, in bytes.
 const LONGEST_SCOPE: usize = 2048;
@@ -28,6 +32,23 @@ pub struct Credential {
     pub token: SecretString,
     /// Which of the connection's tokens it is.
     pub generation: i64,
+    /// Whose it is; where nothing is connected, a name for it.
+    pub(super) of: ConnectionId,
+    /// `None` where nothing is connected.
+    pub(super) connected_at: Option<UnixTime>,
+    /// Whether it was got for this very call.
+    pub(super) is_new: bool,
+}
+
+/// For whose calls a new token was refused, each with until when no other one is got at a 401 of theirs. It is forgotten
+/// sooner if the server takes one. Of a shared connection each person counts alone: what is refused may be for what stands
+/// in their call.
+pub(super) struct InVain(Cache<(ConnectionId, SubjectId), UnixTime>);
+
+impl Default for InVain {
+    fn default() -> Self {
+        Self(Cache::new(10_000))
+    }
 }
 
 /// Why there is no credential for a call.
@@ -46,6 +67,9 @@ pub enum CredentialError {
     Unavailable(String),
     #[error("the server's authorization server does not take the gateway as a client: {0}")]
     WrongClient(String),
+    /// Another token would not help.
+    #[error("the server refuses tokens that were just got for it")]
+    InVain,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -63,7 +87,9 @@ impl Upstreams {
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
         let found = match connects(upstream, subject) {
-            Some((_, owner)) => self.connected(upstream, &ConnectionId::of(&upstream.id, &owner), refused).await,
+            Some((_, owner)) => {
+                self.connected(upstream, &ConnectionId::of(&upstream.id, &owner), subject, refused).await
+            }
             None => self.asserted(upstream, subject, refused).await,
         };
         match (&upstream.mode, found) {
@@ -74,10 +100,26 @@ impl Upstreams {
         }
     }
 
+    /// Notes whether a server took a credential in a call of `subject` or answered 401 to it.
+    pub fn judged(&self, credential: &Credential, subject: &SubjectId, is_refused: bool) {
+        let key = (credential.of.clone(), subject.clone());
+        if !is_refused {
+            self.in_vain.0.invalidate(&key);
+        } else if credential.is_new {
+            self.in_vain.0.insert(key, self.clock.now().plus(IN_VAIN));
+        }
+    }
+
+    /// Whether another token in the place of a refused one would be got in vain.
+    pub(super) fn is_in_vain(&self, of: &ConnectionId, subject: &SubjectId) -> bool {
+        self.in_vain.0.get(&(of.clone(), subject.clone())).is_some_and(|until| self.clock.now() < until)
+    }
+
     async fn connected(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         id: &ConnectionId,
+        subject: &SubjectId,
         refused: Option<&Credential>,
     ) -> Result<Credential, CredentialError> {
         let scopes = upstream.mode.oauth().map(super::scopes).unwrap_or_default();
@@ -97,6 +139,12 @@ impl Upstreams {
                 }
                 CredentialStep::PutOff => {
                     return Err(CredentialError::Unavailable("it failed a moment ago".to_owned()));
+                }
+                CredentialStep::Due
+                    if refused.is_some_and(|refused| refused.generation == connection.generation)
+                        && self.is_in_vain(id, subject) =>
+                {
+                    return Err(CredentialError::InVain);
                 }
                 CredentialStep::UnderWay => tokio::time::sleep(claim::LOOK_AGAIN).await,
                 CredentialStep::Due => {
@@ -158,7 +206,13 @@ impl Upstreams {
         let Some(held) = self.open(connection) else {
             return Err(CredentialError::NeedsConsent(ConsentNeeded::Refused));
         };
-        Ok(Credential { token: held.access_token.into(), generation: connection.generation })
+        Ok(Credential {
+            token: held.access_token.into(),
+            generation: connection.generation,
+            of: connection.id.clone(),
+            connected_at: Some(connection.connected_at),
+            is_new: false,
+        })
     }
 
     /// Notes that a connection serves no longer. False when it has changed meanwhile.
@@ -166,6 +220,7 @@ impl Upstreams {
         if !self.store.change_connection(connection.version, &connection.without_consent(reason)).await? {
             return Ok(false);
         }
+        self.leases.end(&connection.id);
         let (event, owner) = ("mcp_auth_upstream_consent_needed", connection.owner.subject());
         self.audit(event, &connection.upstream, owner, Some(reason.as_str())).await;
         Ok(true)

@@ -17,7 +17,7 @@ use super::token_request::{ID_TOKEN, TokenAnswer, TokenEndpoint, TokenGrant, Tok
 use super::{Credential, CredentialError, Upstreams};
 use crate::config::model::{IdJagEndpoint, Upstream, UpstreamIdJag, UpstreamMode};
 use crate::domain::connection::ConsentNeeded;
-use crate::domain::{SubjectId, UnixTime};
+use crate::domain::{ConnectionId, Owner, SubjectId, UnixTime};
 use crate::identity::client_authentication::AssertionForm;
 use crate::outbound::UpstreamFetcher;
 
@@ -103,10 +103,14 @@ impl Upstreams {
         let slot = self.assertions.slots.get_with(key, Arc::default);
         let mut slot = slot.lock().await;
         if let Some((credential, ends_at)) = &slot.kept
-            && refused.is_none_or(|refused| refused.generation != credential.generation)
             && self.clock.now() < *ends_at
         {
-            return Ok(credential.clone());
+            if refused.is_none_or(|refused| refused.generation != credential.generation) {
+                return Ok(credential.clone());
+            }
+            if self.is_in_vain(&credential.of, subject) {
+                return Err(CredentialError::InVain);
+            }
         }
         slot.kept = None;
         let mut id_token = self.subject_token(subject, None).await?;
@@ -119,8 +123,11 @@ impl Upstreams {
         match self.vouched(upstream, options, subject, &mut id_token).await {
             Ok(answer) => {
                 let generation = self.assertions.generations.fetch_add(1, Ordering::Relaxed);
-                let credential = Credential { token: answer.access_token, generation };
-                slot.kept = Some((credential.clone(), self.clock.now().plus(service_life(answer.expires_in))));
+                let of = ConnectionId::of(&upstream.id, &Owner::Person(subject.clone()));
+                let credential =
+                    Credential { token: answer.access_token, generation, of, connected_at: None, is_new: true };
+                let kept = Credential { is_new: false, ..credential.clone() };
+                slot.kept = Some((kept, self.clock.now().plus(service_life(answer.expires_in))));
                 slot.failed = None;
                 tracing::info!(
                     event = "mcp_auth_upstream_assertion_redeemed",

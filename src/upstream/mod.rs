@@ -11,6 +11,7 @@ mod connect;
 mod credential;
 pub mod discovery;
 mod id_jag;
+mod lease;
 pub mod registration;
 mod renewal;
 mod subject_token;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use connect::{ConnectError, ConnectFailure, Connected, ReturnTo, Returned, Start};
 pub use credential::{Credential, CredentialError};
+pub use lease::Lease;
 pub use ticket::{TICKET_LIFE, Ticket};
 
 use crate::config::model::{Upstream, UpstreamMode, UpstreamOAuth, UpstreamRegistration};
@@ -36,8 +38,10 @@ use crate::telemetry::audit;
 use crate::telemetry::metrics::UpstreamMetrics;
 use client_metadata::ClientMetadata;
 use clients::KeptClient;
+use credential::InVain;
 use discovery::{Discovered, Discovery, DiscoveryError, Premises};
 use id_jag::Assertions;
+use lease::Leases;
 use registration::UpstreamClient;
 use token_request::{TokenAnswer, TokenEndpoint, TokenGrant, TokenRequestError};
 
@@ -56,6 +60,8 @@ pub struct Upstreams {
     /// Where people sign in; in direct mode, nowhere here.
     identity: Option<Arc<dyn IdentityProvider>>,
     assertions: Assertions,
+    leases: Leases,
+    in_vain: InVain,
     metrics: UpstreamMetrics,
 }
 
@@ -128,6 +134,8 @@ impl Upstreams {
             metrics: parts.metrics,
             identity: parts.identity,
             assertions: Assertions::default(),
+            leases: Leases::default(),
+            in_vain: InVain::default(),
         }
     }
 
@@ -212,6 +220,7 @@ impl Upstreams {
         by: Option<&SubjectId>,
     ) -> Result<bool, StoreError> {
         let Some(gone) = self.store.disconnect(&ConnectionId::of(upstream, owner)).await? else { return Ok(false) };
+        self.leases.end(&gone.id);
         self.audit("mcp_auth_upstream_connection_removed", &gone.upstream, by, None).await;
         if let Some(upstream) = self.get(upstream).filter(|upstream| is_for(&gone, upstream)) {
             let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));

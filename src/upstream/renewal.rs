@@ -88,8 +88,13 @@ impl Upstreams {
                     upstreamServerId = claimed.upstream,
                     subjectId = claimed.owner.subject().map(tracing::field::display),
                 );
-                let token = held.access_token.into();
-                return Ok(Some(Credential { token, generation: next.generation }));
+                return Ok(Some(Credential {
+                    token: held.access_token.into(),
+                    generation: next.generation,
+                    of: next.id,
+                    connected_at: Some(next.connected_at),
+                    is_new: true,
+                }));
             }
             match persistently(|| self.store.connection(&claimed.id)).await? {
                 Some(other) if other.generation == claimed.generation => read = other,

@@ -215,6 +215,21 @@ async fn a_token_that_ends_in_the_middle_of_it_all_is_replaced_and_the_call_is_c
     assert!(!answer.to_string().contains("canary"), "{answer}");
 }
 
+// EXT-6, LIM-7
+#[tokio::test]
+async fn a_server_that_refuses_every_token_costs_the_organisation_no_assertion_a_call() {
+    let world = World::new().await;
+    let ada = world.connected("ada", true).await;
+    world.server.fail_always(Endpoint::Mcp, Fault::Unauthorized);
+    for _ in 0..4 {
+        assert_eq!(ada.call().await.0, StatusCode::BAD_GATEWAY);
+    }
+    assert_eq!(world.organisation.token_requests().len(), 2, "the first one, and another in its place");
+    world.server.recover(Endpoint::Mcp);
+    assert!(ada.whoami().await.contains("ada"));
+    assert_eq!(world.organisation.token_requests().len(), 2);
+}
+
 // EXT-6
 #[tokio::test]
 async fn trouble_at_the_organisation_is_told_as_trouble() {

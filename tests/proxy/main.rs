@@ -6,6 +6,7 @@ mod admission;
 mod audit;
 mod connections;
 mod credential_answers;
+mod credential_ends;
 mod credentials;
 mod demo;
 mod failures;

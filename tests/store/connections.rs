@@ -67,6 +67,24 @@ async fn each_person_has_a_connection_of_their_own_and_everyone_has_one_together
 
 #[rstest]
 #[tokio::test]
+async fn connections_that_stand_are_told_from_those_that_do_not(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::open(kind).await;
+    let store = &world.store;
+    let [stands, lost] = [1, 2].map(|number| connection("linear", of_person(number)));
+    for one in [&stands, &lost] {
+        store.connect(one).await.unwrap();
+    }
+    assert!(store.change_connection(lost.version, &lost.without_consent(ConsentNeeded::Refused)).await.unwrap());
+    // More than are asked for at once.
+    let nobody = (3..1200).map(|number| ConnectionId::of("linear", &of_person(number)));
+    let ids: Vec<ConnectionId> = nobody.chain([lost.id, stands.id.clone()]).collect();
+    let expected = [(stands.id, NOW)].into_iter().collect();
+    assert_eq!(store.standing_connections(&ids).await.unwrap(), expected);
+    assert!(store.standing_connections(&[]).await.unwrap().is_empty());
+}
+
+#[rstest]
+#[tokio::test]
 async fn of_any_number_that_change_a_connection_one_wins(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
     let world = World::open(kind).await;
     let store = &world.store;
