@@ -18,7 +18,7 @@ fn main() -> Outcome<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut world = World::start(routes).await?;
+        let mut world = World::start(routes, false).await?;
         for _ in 0..calls {
             world.call().await?;
         }

@@ -6,12 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use doorward::config::{self, Mode, SigningAlg};
 use doorward::crypto::KeyMaterial;
-use doorward::domain::{Clock as _, Places, SystemClock};
+use doorward::domain::{BrowserId, Clock as _, Owner, Places, SubjectId, SystemClock};
 use doorward::keys::{AccessTokenClaims, AccessTokenIssuer};
+use doorward::outbound::{Outbound, OutboundSettings};
 use doorward::runtime::{Assembly, HEADER_READ, Listener, Settings};
+use doorward::upstream::{ReturnTo, Returned, Start, UpstreamParts, Upstreams};
 use doorward::web::Web;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +26,7 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const CALL: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}"#;
+const SUBJECT: &str = "usr_8c0rGmYJq2yW1VbS3tZr0A";
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"Echo: hello"}]}}"#;
 
 /// A gateway and a client that is connected to it.
@@ -32,8 +38,8 @@ pub struct World {
 }
 
 impl World {
-    /// A gateway with so many routes; the last one is called.
-    pub async fn start(routes: usize) -> Outcome<Self> {
+    /// A gateway with so many routes; the last one is called. `guarded`: its server wants a credential of the person's.
+    pub async fn start(routes: usize, guarded: bool) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let upstream = TcpListener::bind("127.0.0.1:0").await?;
         let upstream_url = format!("http://{}/mcp", upstream.local_addr()?);
@@ -42,11 +48,15 @@ impl World {
         let address = socket.local_addr()?;
         let origin = format!("http://{address}");
         let settings = settings(folder.path(), &origin);
-        let config = configuration(folder.path(), &upstream_url, routes)?;
+        let authorization_server = if guarded { Some(serve_authorization(&upstream_url).await?) } else { None };
+        let config = configuration(folder.path(), &upstream_url, routes, authorization_server.as_deref())?;
         let path = config.routes.last().ok_or("no route")?.path.clone();
 
         let assembly = Assembly::open(settings, SigningAlg::Es256).await?;
         let token = token(&assembly, &origin, &path)?;
+        if guarded {
+            connect(&assembly, &config, &origin).await?;
+        }
         let shared = assembly.install(assembly.gateway(config));
         let listener = Listener {
             application: Arc::new(Web::new(shared)),
@@ -107,11 +117,67 @@ async fn serve_upstream(socket: TcpListener) {
     }
 }
 
+/// The authorization server of the upstream, which gives everybody the same token. Gives its origin.
+async fn serve_authorization(resource: &str) -> Outcome<String> {
+    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    let base = format!("http://{}", socket.local_addr()?);
+    let of_resource = json!({ "resource": resource, "authorization_servers": [base] });
+    let metadata = json!({
+        "issuer": base,
+        "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"),
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none"],
+    });
+    let token = json!({ "access_token": "t".repeat(800), "token_type": "Bearer" });
+    let router = Router::new()
+        .route("/resource", get(move || std::future::ready(Json(of_resource.clone()))))
+        .route("/.well-known/oauth-authorization-server", get(move || std::future::ready(Json(metadata.clone()))))
+        .route("/token", post(move || std::future::ready(Json(token.clone()))));
+    #[expect(clippy::disallowed_methods, reason = "a double need not drain")]
+    tokio::spawn(async move { axum::serve(socket, router).await });
+    Ok(base)
+}
+
+/// Connects the upstream for the person that calls.
+async fn connect(assembly: &Assembly, config: &config::GatewayConfig, origin: &str) -> Outcome<()> {
+    let parts = UpstreamParts {
+        store: assembly.store.clone(),
+        outbound: Outbound::new(&OutboundSettings { allow_loopback: true, ..OutboundSettings::default() })?,
+        sealer: assembly.sealer.clone(),
+        clock: Arc::clone(&assembly.clock),
+        random: Arc::clone(&assembly.random),
+        origins: vec![origin.to_owned()],
+        base_path: "/".to_owned(),
+        metrics: assembly.metrics.upstreams.clone(),
+        identity: None,
+    };
+    let upstreams = Arc::new(Upstreams::new(config.upstreams(), parts));
+    let upstream = upstreams.get("server").ok_or("no upstream")?;
+    let browser = BrowserId::new("brw_bench");
+    let owner = Owner::Person(SubjectId::new(SUBJECT));
+    let start = Start { origin, browser: &browser, owner, by: None, return_to: ReturnTo::Application };
+    let way: url::Url = upstreams.start(upstream, start).await?;
+    let state = way.query_pairs().find(|(name, _)| name == "state").ok_or("no state")?.1.into_owned();
+    let returned = Returned {
+        upstream: "server",
+        browser: &browser,
+        subject: None,
+        state: &state,
+        code: Some("code"),
+        error: None,
+        iss: None,
+    };
+    upstreams.finish(returned).await.map_err(|failure| failure.error)?;
+    Ok(())
+}
+
 fn token(assembly: &Assembly, origin: &str, path: &str) -> Outcome<String> {
     let now = SystemClock.now().0;
     let claims = AccessTokenClaims {
         iss: origin.to_owned(),
-        sub: "usr_8c0rGmYJq2yW1VbS3tZr0A".to_owned(),
+        sub: SUBJECT.to_owned(),
         aud: format!("{origin}{path}"),
         client_id: format!("dcr_{}", "x".repeat(300)),
         exp: now + 3600,
@@ -147,14 +213,38 @@ fn settings(folder: &Path, origin: &str) -> Settings {
     }
 }
 
-fn configuration(folder: &Path, upstream: &str, routes: usize) -> Outcome<config::GatewayConfig> {
-    let policies = r#"{ "policies": [{ "name": "login", "policyType": "mcp-workos-oauth-inbound", "handler": { "options": {
-        "clientId": "client_01BENCH", "clientSecret": "sk_bench" } } }] }"#;
+/// `authorization_server`: of the upstream, if that wants a credential.
+fn configuration(
+    folder: &Path,
+    upstream: &str,
+    routes: usize,
+    authorization_server: Option<&str>,
+) -> Outcome<config::GatewayConfig> {
+    let login = json!({
+        "name": "login",
+        "policyType": "mcp-workos-oauth-inbound",
+        "handler": { "options": { "clientId": "client_01BENCH", "clientSecret": "sk_bench" } },
+    });
+    let credential = authorization_server.map(|base| {
+        json!({
+            "name": "mcp-token-exchange-server",
+            "policyType": "mcp-token-exchange-inbound",
+            "handler": { "options": {
+                "displayName": "Server",
+                "authMode": "user-oauth",
+                "protectedResourceMetadataUrl": format!("{base}/resource"),
+                "clientRegistration": { "mode": "manual", "clientId": "bench" },
+            } },
+        })
+    });
+    let policies: Vec<_> = std::iter::once(login).chain(credential).collect();
+    let inbound: Vec<_> = policies.iter().map(|policy| &policy["name"]).collect();
+    let inbound = serde_json::to_string(&inbound)?;
     let paths: Vec<String> = (0..routes)
         .map(|number| {
             format!(
                 r#""/mcp/server-{number}": {{ "get,post": {{ "operationId": "server-{number}", "x-doorward-route": {{
-                    "corsPolicy": "none", "policies": {{ "inbound": ["login"] }},
+                    "corsPolicy": "none", "policies": {{ "inbound": {inbound} }},
                     "handler": {{ "export": "McpProxyHandler", "options": {{ "rewritePattern": "{upstream}" }} }} }} }} }}"#
             )
         })
@@ -165,7 +255,7 @@ fn configuration(folder: &Path, upstream: &str, routes: usize) -> Outcome<config
     );
     let config = folder.join("config");
     std::fs::create_dir(&config)?;
-    std::fs::write(config.join("policies.json"), policies)?;
+    std::fs::write(config.join("policies.json"), json!({ "policies": policies }).to_string())?;
     std::fs::write(config.join("routes.oas.json"), routes)?;
     let environment = std::collections::BTreeMap::<String, String>::new();
     config::load(&config, &environment, Mode::Dev).map(|loaded| loaded.config).map_err(|found| found.to_text().into())

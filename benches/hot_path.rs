@@ -18,9 +18,11 @@ const RUNS: usize = 10;
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!("{:<28} {:>12} {:>12}", "operation", "median µs", "fastest µs");
-    for routes in [1, 200] {
-        let mut world = runtime.block_on(World::start(routes))?;
-        measure(&format!("a call, {routes} routes"), || {
+    for (name, routes, guarded) in
+        [("a call, 1 route", 1, false), ("a call, 200 routes", 200, false), ("a call with a credential", 1, true)]
+    {
+        let mut world = runtime.block_on(World::start(routes, guarded))?;
+        measure(name, || {
             runtime.block_on(async {
                 for _ in 0..CALLS {
                     world.call().await?;
