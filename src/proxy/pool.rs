@@ -135,7 +135,8 @@ impl Pool {
                 done => return done,
             }
         }
-        match self.connect().await {
+        // On the heap: most calls find a connection, and their future has no room for this.
+        match Box::pin(self.connect()).await {
             Ok(connected) => self.over(connected, request).await,
             Err(error) => Err(SendError { error, unsent: Some(Box::new(request)) }),
         }

@@ -125,7 +125,8 @@ impl Upstream {
         parts.extensions.clear();
         let answer = async {
             if self.follow_redirects {
-                return self.send_following(way, parts, body).await;
+                // On the heap: the future of any other call has no room for it.
+                return Box::pin(self.send_following(way, parts, body)).await;
             }
             self.send_once(way, Request::from_parts(parts, body)).await
         };

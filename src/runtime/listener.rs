@@ -135,7 +135,8 @@ impl<A: Application> Listener<A> {
         if !self.proxy_protocol {
             return Some((stream, peer, taken));
         }
-        let Some(header) = http.within(proxy_protocol::read(&mut stream)).await else {
+        // On the heap: its buffer is no connection's that has no such header.
+        let Some(header) = http.within(Box::pin(proxy_protocol::read(&mut stream))).await else {
             self.metrics.refused.count(["proxy_protocol"]);
             return None;
         };
