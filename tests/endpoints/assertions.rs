@@ -533,6 +533,7 @@ async fn a_client_without_the_grant_type_or_without_credentials_brings_none() {
     let clients = json!([
         { "clientId": "desk", "clientSecret": SECRET, "redirectUris": [REDIRECT] },
         { "clientId": "robot", "clientSecret": SECRET, "grantTypes": [JWT_BEARER] },
+        { "clientId": "tied", "clientSecret": SECRET, "grantTypes": [JWT_BEARER], "routes": ["one"] },
     ]);
     let world = World::with(SetUp { gateway: json!({ "clients": clients }), ..SetUp::default() }).await;
     let client = |id: &str, secret: Option<&str>| TestClient {
@@ -548,6 +549,10 @@ async fn a_client_without_the_grant_type_or_without_credentials_brings_none() {
     for secret in [None, Some("a guess")] {
         oauth_error(bring(&client("robot", secret), &assertion("robot"), &[]).await, 401, "invalid_client").await;
     }
+    let two = world.gateway.resource("two");
+    let elsewhere = world.assertion(&json!({ "client_id": "tied", "resource": two }));
+    oauth_error(bring(&client("tied", Some(SECRET)), &elsewhere, &[]).await, 400, "invalid_target").await;
+    assert_eq!(bring(&client("tied", Some(SECRET)), &assertion("tied"), &[]).await.status(), StatusCode::OK);
     // A public client that registers the grant type does not get it.
     let register = async |method: &str| {
         let body = json!({
@@ -568,15 +573,13 @@ async fn a_client_without_the_grant_type_or_without_credentials_brings_none() {
     assert_eq!(bring(&registered, &assertion(id), &[]).await.status(), StatusCode::OK);
 }
 
-// EXT-2, CIMD-5
-#[tokio::test]
-async fn a_client_known_by_its_document_brings_one_with_its_own_key() {
-    let key = Key::generate();
-    let document = json!({
+/// A world in which a client's metadata document, with these members, is to be had, and the host that has it.
+async fn with_document(members: &Value) -> (World, Host) {
+    let mut document = json!({
         "client_id": DOCUMENT_URL, "client_name": "Agent", "redirect_uris": ["https://client.example/callback"],
-        "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] },
         "grant_types": ["authorization_code", JWT_BEARER],
     });
+    merge(&mut document, members);
     let host = Host::start(Reply::json(document.to_string()));
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), &host.root).unwrap();
@@ -590,7 +593,24 @@ async fn a_client_known_by_its_document_brings_one_with_its_own_key() {
         ..Options::default()
     };
     let issuer = json!({ "expectedClientIds": [DOCUMENT_URL] });
-    let world = World::with(SetUp { issuer, options, ..SetUp::default() }).await;
+    (World::with(SetUp { issuer, options, ..SetUp::default() }).await, host)
+}
+
+// EXT-2: whoever says only who they are is asked through a browser.
+#[tokio::test]
+async fn a_public_client_known_by_its_document_brings_none() {
+    let (world, _host) = with_document(&json!({ "token_endpoint_auth_method": "none" })).await;
+    let client = TestClient { id: DOCUMENT_URL.to_owned(), secret: None, ..world.agent() };
+    let assertion = world.assertion(&json!({ "client_id": DOCUMENT_URL }));
+    oauth_error(bring(&client, &assertion, &[]).await, 400, "unauthorized_client").await;
+}
+
+// EXT-2, CIMD-5
+#[tokio::test]
+async fn a_client_known_by_its_document_brings_one_with_its_own_key() {
+    let key = Key::generate();
+    let proving = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] } });
+    let (world, _host) = with_document(&proving).await;
     let now = world.gateway.clock.now().0;
     let mut header = key.header();
     header.typ = None;

@@ -169,6 +169,11 @@ async fn no_form_but_our_own_page_of_this_person_in_this_browser_leads_away() {
     for site in ["cross-site", "same-site", "none"] {
         tried.push(victim.post_from(&connect, &good, site).await);
     }
+    let link = victim.get(&world.link(ADA).await).await;
+    for csrf in ["", "x", &own, &of_victim.field("csrf"), &theirs] {
+        let fields = [("ticket", link.field("ticket")), ("csrf", csrf.to_owned()), ("step", "connect".to_owned())];
+        tried.push(victim.post(&connect, &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await);
+    }
     tried.push(attacker.post(&connect, &good).await);
     tried.push(victim.post(&connect, &good[..2]).await);
     tried.push(victim.post(&connect, &[("step", "connect")]).await);

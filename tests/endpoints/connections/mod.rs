@@ -97,8 +97,12 @@ impl World {
 
     /// Goes on under another configuration.
     fn reconfigure(&self, credential: &Value) {
+        self.go_on(&options(&self.double, credential, ""));
+    }
+
+    fn go_on(&self, options: &Options) {
         let folder = tempfile::tempdir().unwrap();
-        let loaded = load(&options(&self.double, credential, ""), folder.path());
+        let loaded = load(options, folder.path());
         self.gateway.assembly.install(self.gateway.assembly.gateway(loaded));
     }
 }
@@ -289,6 +293,23 @@ async fn a_remembered_approval_is_not_used_while_the_server_is_not_connected() {
     let page = visit().await;
     assert_eq!(page.status, StatusCode::OK, "the person is asked");
     assert!(!can_approve(&page));
+}
+
+// WOS-13
+#[tokio::test]
+async fn whoever_may_no_longer_use_a_server_is_not_sent_away_to_connect_it() {
+    let world = World::per_person().await;
+    let client = TestClient::register(&world.gateway).await;
+    let browser = Browser::new();
+    let page = world.consent(&client, &browser, "admin").await;
+    let user_oauth = json!({ "authMode": "user-oauth" });
+    let access = Some(r#""emailDomains": ["example.org"]"#);
+    world.go_on(&Options { access, ..options(&world.double, &user_oauth, "") });
+    let refused = world.press(&browser, &page).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
+    assert!(world.double.authorizations().is_empty());
+    world.reconfigure(&user_oauth);
+    assert_eq!(world.press(&browser, &page).await.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
