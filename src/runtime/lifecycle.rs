@@ -64,8 +64,8 @@ pub async fn run(
     log_notes(&loaded);
     let config = with_demo(loaded.config, demo.as_ref());
     let shared = install(&assembly, config.clone()).await;
-    warn_of_former_issuers(&assembly, &config).await;
     let tasks = TaskTracker::new();
+    tasks.spawn(warn_of_former_issuers(Arc::clone(&assembly), config.clone()));
     let connections = Places::new(assembly.settings.max_connections);
     metrics::add_connections(&assembly.metrics, &connections);
     metrics::add_process(&assembly.metrics, assembly.clock.now());
@@ -191,8 +191,9 @@ async fn install(assembly: &Assembly, config: GatewayConfig) -> SharedGateway {
 }
 
 /// Clients are bound to the issuer that they registered with (SEP-2352): those of a former one have to start anew (OPS-16).
-async fn warn_of_former_issuers(assembly: &Assembly, config: &GatewayConfig) {
-    match assembly.issuers_gone(config).await {
+/// Nobody waits for it: it reads every grant.
+async fn warn_of_former_issuers(assembly: Arc<Assembly>, config: GatewayConfig) {
+    match assembly.issuers_gone(&config).await {
         Ok(gone) if gone.is_empty() => {}
         Ok(gone) => tracing::warn!(
             event = "issuer_changed",
